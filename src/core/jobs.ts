@@ -1,0 +1,44 @@
+/** Work that follows from what happened: rows of the same transaction, leased by workers, retried, given up visibly. */
+import type { TxCtx } from './ctx.ts'
+import type { DomainEvent, EventType } from './events.ts'
+
+/** Every kind of job and what it needs to know. `jobs/` says which core function does it. */
+export interface JobPayloads {
+  /** Remove the bytes of blobs that no version refers to any more. */
+  'blob.collect': { blobIds: string[] }
+  /** Overwrite what purged rows left in free pages and the log. */
+  'database.scrub': Record<never, never>
+}
+
+export type JobKind = keyof JobPayloads
+
+/** Jobs that an event brings along. An event type that is absent brings none. */
+const followUps: Partial<Record<EventType, (event: DomainEvent, eventId: number) => readonly NewJob[]>> = {}
+
+type NewJob = { [K in JobKind]: { kind: K; payload: JobPayloads[K]; dedupKey?: string; runAt?: number } }[JobKind]
+
+const MAX_ATTEMPTS = 10
+
+/** Adds a job. One with the `dedupKey` of a job that is still waiting is dropped. */
+export async function enqueue(ctx: TxCtx, job: NewJob): Promise<void> {
+  await ctx.db
+    .insertInto('job')
+    .values({
+      tenantId: ctx.actor.tenantId,
+      kind: job.kind,
+      payload: JSON.stringify(job.payload),
+      dedupKey: job.dedupKey ?? null,
+      state: 'ready',
+      runAt: job.runAt ?? ctx.clock(),
+      attempts: 0,
+      maxAttempts: MAX_ATTEMPTS,
+      createdAt: ctx.clock(),
+    })
+    .onConflict(clash => clash.column('dedupKey').doNothing())
+    .execute()
+}
+
+export async function enqueueFollowUps(ctx: TxCtx, event: DomainEvent, eventId: number): Promise<void> {
+  const jobs = followUps[event.type]?.(event, eventId) ?? []
+  for (const job of jobs) await enqueue(ctx, job)
+}

@@ -1,0 +1,40 @@
+/** Names of nodes and logins: what is refused, what counts as equal, and free names beside taken ones. */
+import { DomainError } from './errors.ts'
+
+/** Longest name, in bytes of UTF-8: what common file systems take. */
+export const MAX_NAME_BYTES = 255
+
+/** Refuses what no path view could show; gives back the name unchanged. Throws `name-refused`. */
+export function checkName(name: string): string {
+  const rule = refusal(name)
+  if (rule) throw new DomainError('name-refused', { name, rule })
+  return name
+}
+
+function refusal(name: string) {
+  if (name.trim() === '') return 'empty'
+  if (name === '.' || name === '..') return 'dot'
+  if (name.includes('/') || name.includes('\\')) return 'slash'
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return 'control-character'
+  if (!name.isWellFormed()) return 'not-unicode'
+  if (Buffer.byteLength(name.normalize('NFC')) > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES) return 'too-long'
+  return undefined
+}
+
+/** Compares names without case and composition; also what searches and sorting use. */
+export const fold = (name: string): string => name.normalize('NFKC').toLocaleLowerCase('und').normalize('NFC')
+
+/** The form in which a name must be unique among its siblings. */
+export const nameKey = (name: string, caseRule: 'exact' | 'folded'): string =>
+  caseRule === 'folded' ? fold(name) : name.normalize('NFC')
+
+/** `report.pdf` becomes `report (1).pdf`, `report (2).pdf`, …, within the length limit. */
+export function numberedName(name: string, count: number): string {
+  const dot = name.lastIndexOf('.')
+  const extension = dot > 0 ? name.slice(dot) : ''
+  const suffix = ` (${count})${Buffer.byteLength(extension) < 100 ? extension : ''}`
+  let stem = suffix.endsWith(extension) && dot > 0 ? name.slice(0, dot) : name
+  while (Buffer.byteLength(stem) + Buffer.byteLength(suffix) > MAX_NAME_BYTES) stem = [...stem].slice(0, -1).join('')
+  return stem + suffix
+}

@@ -1,0 +1,91 @@
+/**
+ * What the core needs from the world outside the database. `platform/` implements these; the core never knows which
+ * implementation it got.
+ */
+
+/** Milliseconds since the epoch. Tests move it. */
+export type Clock = () => number
+
+/** One piece of a stored blob. A blob is its segments in the order of `startByte`; sealing copies nothing. */
+export interface SegmentRef {
+  /** UUID, unique for ever: it also separates the key streams of two segments under one data key. */
+  segmentId: string
+  /** Plain bytes in this segment. */
+  sizeBytes: number
+}
+
+/** What is known about a segment once it is durable. Digests are over the plain bytes, lower-case hex. */
+export interface StoredSegment extends SegmentRef {
+  sha256: string
+  /** Only when asked for. */
+  md5?: string
+}
+
+/**
+ * A segment being written. One writer, one producer; calls must not overlap.
+ * Ends with exactly one of `finish` and `abort`; `abort` may be called at any time, also after a failure, and twice.
+ */
+export interface SegmentWriter {
+  /**
+   * Takes the bytes; the caller may reuse `chunk` once the promise has resolved, or at once where none is returned.
+   * A returned promise is back pressure: wait for it before the next call.
+   */
+  write(chunk: Uint8Array): Promise<void> | undefined
+  /** Makes the segment durable (file and folder synced, or the object acknowledged) and then resolves. */
+  finish(): Promise<StoredSegment>
+  /** Removes every trace of the segment. Never throws. */
+  abort(): Promise<void>
+}
+
+/**
+ * Stores opaque, encrypted pieces of files. The store hashes, encrypts in frames and syncs; it knows no files, no users.
+ *
+ * Duties of the store: a segment is invisible to `read` and `list` until `finish` resolved; `read` gives exactly the plain
+ * bytes or throws; it retries what is worth retrying. Duties of the caller: the row that refers to a segment is committed
+ * only after `finish`; segments without a row are removed by a job (`list` finds them).
+ */
+export interface BlobStore {
+  readonly kind: 'disk' | 'memory' | 's3'
+  /**
+   * Starts a segment under a 32-byte data key.
+   * Throws DomainError `storage-full` when the medium refuses for lack of room (also from `write` and `finish`).
+   */
+  create(input: { segmentId: string; key: Uint8Array; md5?: boolean }): Promise<SegmentWriter>
+  /**
+   * Plain bytes `start` (inclusive) to `end` (exclusive) of a segment, decrypting only the frames touched.
+   * Chunks are owned by the consumer. Throws DomainError `content-damaged` where bytes are missing or fail authentication.
+   * Leaving the loop early releases everything.
+   */
+  read(input: { segment: SegmentRef; key: Uint8Array; start: number; end: number }): AsyncIterable<Uint8Array>
+  /** Removes segments for good; unknown ones are no error. */
+  remove(segmentIds: readonly string[]): Promise<void>
+  /** Everything there is, finished or abandoned, in no particular order. */
+  list(): AsyncIterable<StoredObject>
+  /** Resolves when the store can take a write; rejects with the reason. For /readyz. */
+  check(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface StoredObject {
+  segmentId: string
+  /** `staged`: being written or left behind by a crash. */
+  state: 'staged' | 'stored'
+  /** Bytes on the medium, encryption included. */
+  storedBytes: number
+  /** Last change, epoch milliseconds. */
+  changedAt: number
+}
+
+/** Wraps data keys and seals small secrets. Implemented over the key ring file. */
+export interface KeyRing {
+  /** Name of the key that new wraps use, such as `master:2`. */
+  readonly current: string
+  /** Names of all keys that can still unwrap. */
+  readonly names: readonly string[]
+  /** AES-256-GCM under the named key (default: the current one). `context` is bound as additional data. */
+  seal(plain: Uint8Array, context: string, keyName?: string): Uint8Array
+  /** Reverses `seal`; throws DomainError `content-damaged` for an unknown key, another context or altered bytes. */
+  open(sealed: Uint8Array, context: string, keyName: string): Uint8Array
+  /** Keyed hash for looking up a secret without storing it, 32 bytes hex; the same for the life of the installation. */
+  lookup(secret: string): string
+}

@@ -1,0 +1,11 @@
+/** All migrations, in order. Forward only; one set for both engines; never change one that has been released. */
+import type { Kysely } from 'kysely'
+import type { Engine } from '#db/columns.ts'
+import { up as init } from './0001-init.ts'
+
+export interface Migration {
+  name: string
+  up(db: Kysely<unknown>, engine: Engine): Promise<void>
+}
+
+export const migrations: readonly Migration[] = [{ name: '0001-init', up: init }]

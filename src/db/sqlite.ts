@@ -1,0 +1,192 @@
+/** SQLite through node:sqlite: one connection that writes (with group commit), one that reads. */
+import { DatabaseSync, backup, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import {
+  CompiledQuery,
+  Kysely,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  type DatabaseConnection,
+  type Dialect,
+  type QueryResult,
+} from 'kysely'
+import { DatabaseBusy, DatabaseFull, type Database, type Tx } from './database.ts'
+import type { Schema } from './schema.ts'
+
+/** How long a statement waits for another process, in milliseconds. It blocks the event loop meanwhile. */
+const BUSY_TIMEOUT_MS = 5_000
+/** Transactions that share one commit at most. */
+const MAX_GROUP = 64
+const MAX_CACHED_STATEMENTS = 500
+
+export function openSqlite(file: string): Database {
+  const writer = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true })
+  writer.exec('pragma journal_mode = wal')
+  writer.exec('pragma synchronous = full')
+  writer.exec('pragma secure_delete = on')
+  writer.exec('pragma cache_size = -16000')
+  const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, readOnly: true })
+  const tx = kyselyOver(writer) as Tx // the only connection that writes
+  const groups = new GroupCommit(writer, tx)
+  return {
+    engine: 'sqlite',
+    read: kyselyOver(reader),
+    transaction: work => groups.run(work),
+    async nextIds(tx, count) {
+      const { value } = await tx
+        .updateTable('id_sequence')
+        .set(eb => ({ value: eb('value', '+', count) }))
+        .where('name', '=', 'node')
+        .returning('value')
+        .executeTakeFirstOrThrow()
+      return Array.from({ length: count }, (_, n) => value - count + 1 + n)
+    },
+    lock: async () => {}, // the writer is alone anyway
+    async scrub() {
+      // secure_delete zeroes free pages; old copies of pages stay in the log until it is reset.
+      writer.exec('pragma wal_checkpoint(truncate)')
+    },
+    async copyTo(target) {
+      await backup(reader, target)
+    },
+    async close() {
+      await groups.idle()
+      reader.close()
+      writer.close()
+    },
+  }
+}
+
+interface Work {
+  run: (tx: Tx) => Promise<unknown>
+  resolve: (value: unknown) => void
+  reject: (reason: unknown) => void
+}
+
+/**
+ * Puts transactions that arrive together into one commit, so that they share one fsync. Each has a savepoint of its own:
+ * one that fails takes nobody with it. Answers go out after the commit.
+ */
+class GroupCommit {
+  readonly #connection: DatabaseSync
+  readonly #tx: Tx
+  #queue: Work[] = []
+  #draining: Promise<void> | undefined
+
+  constructor(connection: DatabaseSync, tx: Tx) {
+    this.#connection = connection
+    this.#tx = tx
+  }
+
+  run<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#queue.push({ run: work, resolve: resolve as Work['resolve'], reject })
+      this.#draining ??= new Promise<void>(done => setImmediate(() => void this.#drain().then(done)))
+    })
+  }
+
+  async idle(): Promise<void> {
+    while (this.#draining) await this.#draining
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#queue.length > 0) await this.#commitGroup(this.#queue.splice(0, MAX_GROUP))
+    this.#draining = undefined
+  }
+
+  async #commitGroup(group: Work[]): Promise<void> {
+    const done: { work: Work; value: unknown }[] = []
+    try {
+      this.#connection.exec('begin immediate')
+      for (const work of group) {
+        const outcome = await this.#runOne(work, group.length > 1)
+        if (outcome) done.push({ work, value: outcome.value })
+      }
+      this.#connection.exec('commit')
+    } catch (error) {
+      // The engine gave up the whole group (full disk, I/O error): nobody in it has been answered yet.
+      if (this.#connection.isTransaction) this.#connection.exec('rollback')
+      for (const work of group) work.reject(translate(error))
+      return
+    }
+    for (const { work, value } of done) work.resolve(value)
+  }
+
+  /** Undefined when the work failed and was answered; throws when the engine ended the whole transaction. */
+  async #runOne(work: Work, shared: boolean): Promise<{ value: unknown } | undefined> {
+    if (shared) this.#connection.exec('savepoint work')
+    try {
+      const value = await work.run(this.#tx)
+      if (shared) this.#connection.exec('release work')
+      return { value }
+    } catch (error) {
+      if (!this.#connection.isTransaction) throw error
+      if (shared) this.#connection.exec('rollback to work; release work')
+      else this.#connection.exec('rollback; begin immediate')
+      work.reject(translate(error))
+      return undefined
+    }
+  }
+}
+
+const SQLITE_BUSY = 5
+const SQLITE_LOCKED = 6
+const SQLITE_FULL = 13
+
+function translate(error: unknown): unknown {
+  const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : undefined
+  if (code === SQLITE_BUSY || code === SQLITE_LOCKED) return new DatabaseBusy('The database is busy', { cause: error })
+  if (code === SQLITE_FULL) return new DatabaseFull('The disk under the database is full', { cause: error })
+  return error
+}
+
+function kyselyOver(connection: DatabaseSync): Kysely<Schema> {
+  const single = new Connection(connection)
+  const dialect: Dialect = {
+    createAdapter: () => new SqliteAdapter(),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+    createIntrospector: db => new SqliteIntrospector(db),
+    createDriver: () => ({
+      init: async () => {},
+      acquireConnection: async () => single,
+      releaseConnection: async () => {},
+      beginTransaction: () => Promise.reject(new Error('Use Database.transaction')),
+      commitTransaction: async () => {},
+      rollbackTransaction: async () => {},
+      destroy: async () => {},
+    }),
+  }
+  return new Kysely<Schema>({ dialect })
+}
+
+class Connection implements DatabaseConnection {
+  readonly #connection: DatabaseSync
+  readonly #statements = new Map<string, { statement: StatementSync; answersRows: boolean }>()
+
+  constructor(connection: DatabaseSync) {
+    this.#connection = connection
+  }
+
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    const { statement, answersRows } = this.#prepare(query.sql)
+    const parameters = query.parameters as SQLInputValue[] // Kysely hands on what the query was built with
+    if (answersRows) return { rows: statement.all(...parameters) as R[] }
+    const { changes } = statement.run(...parameters)
+    return { rows: [], numAffectedRows: BigInt(changes) }
+  }
+
+  // eslint-disable-next-line require-yield
+  async *streamQuery(): AsyncIterableIterator<never> {
+    throw new Error('Streaming queries are not used: page instead')
+  }
+
+  #prepare(text: string) {
+    const known = this.#statements.get(text)
+    if (known) return known
+    if (this.#statements.size >= MAX_CACHED_STATEMENTS) this.#statements.clear()
+    const statement = this.#connection.prepare(text)
+    const entry = { statement, answersRows: statement.columns().length > 0 }
+    this.#statements.set(text, entry)
+    return entry
+  }
+}
