@@ -5,18 +5,21 @@ import type { Kysely } from 'kysely'
 import { DomainError } from './errors.ts'
 import { recordEvent, type DomainEvent } from './events.ts'
 import type { ActionSet } from './permissions.ts'
-import type { BlobStore, Clock, KeyRing } from './ports.ts'
+import type { BlobStore, Clock, InlineFrames, KeyRing } from './ports.ts'
+import type { ReadLog } from './reads.ts'
 import type { Settings } from './settings.ts'
 
 /** Lives as long as the process; built once in app.ts. */
 export interface Deps {
   database: Database
   blobs: BlobStore
+  inline: InlineFrames
   keys: KeyRing
   clock: Clock
   /** UUID v7. */
   newId: () => string
   settings: Settings
+  reads: ReadLog
 }
 
 /** What one request, command or job works with. Always the first argument of a core function. */

@@ -1,10 +1,10 @@
 /** Every error the domain can answer with, and the facts a dialect needs to word it. */
 export interface ErrorDetails {
   'not-found': { what: Subject; id: string }
-  'forbidden': { action: string }
+  forbidden: { action: string }
   'not-signed-in': { reason: 'missing' | 'unknown' | 'expired' | 'address' | 'account' }
   'wrong-credentials': Record<never, never>
-  'throttled': { retryAfterMs: number }
+  throttled: { retryAfterMs: number }
   'account-blocked': { reason: 'blocked' | 'expired' | 'removed' | 'tenant' }
   'password-refused': { rule: 'too-short' | 'too-long' | 'same' | 'forbidden-character' }
   'name-taken': { name: string; parentId: number; by: 'file' | 'folder' | 'space' | 'reserved' }
@@ -36,7 +36,7 @@ export interface ErrorDetails {
   'upload-out-of-order': { expectedStart: number; givenStart: number }
   'upload-interrupted': Record<never, never>
   'checksum-mismatch': { algorithm: 'sha256' | 'md5'; expected: string; actual: string }
-  'locked': { nodeId: number; by: string }
+  locked: { nodeId: number; by: string }
   'write-protected': { nodeId: number }
   'proof-required': { proof: 'password' | 'access' | 'revalidation' | 'key'; spaceId: number }
   'wrong-proof': { proof: 'password' | 'access' | 'revalidation' | 'key' }
@@ -47,7 +47,7 @@ export interface ErrorDetails {
   'mask-widens': { nodeId: number }
   'inherits-grants': { spaceId: number }
   'space-inactive': { spaceId: number; state: string }
-  'busy': Record<never, never>
+  busy: Record<never, never>
   /** The actor has neither a home space nor any space he may list. */
   'no-view': Record<never, never>
 }

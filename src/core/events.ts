@@ -44,6 +44,7 @@ export type EventType =
   | 'message.changed'
   | 'message.deleted'
   | 'master-key.rotated'
+  | 'audit.dropped'
   | 'access.refused'
 
 /** What happened. Ids, numbers and codes only: free text (names of files, notes, messages) never enters the log. */

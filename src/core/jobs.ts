@@ -8,6 +8,22 @@ export interface JobPayloads {
   'blob.collect': { blobIds: string[] }
   /** Overwrite what purged rows left in free pages and the log. */
   'database.scrub': Record<never, never>
+  /** Remove stored objects that no row knows, and collect blobs that nothing refers to. */
+  sweep: Record<never, never>
+  /** Expire abandoned uploads and forget ended ones. */
+  'upload.expire': Record<never, never>
+  /** Delete files and block or remove accounts whose time has come. */
+  expiry: Record<never, never>
+  /** Purge what has been in the trash for too long, and superseded versions beyond the space's number. */
+  'trash.purge': Record<never, never>
+  /** Seal new events into a batch of the hash chain. */
+  'audit.seal': Record<never, never>
+  /** Drop sealed batches that are older than the audit log is kept. */
+  'audit.drop': Record<never, never>
+  /** Forget ended sessions, old throttles, done jobs. */
+  'clean-up': Record<never, never>
+  /** Held by a backup that runs: as long as its lease lasts, no blob is collected. */
+  'backup.hold': Record<never, never>
 }
 
 export type JobKind = keyof JobPayloads

@@ -18,7 +18,8 @@ function refusal(name: string) {
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return 'control-character'
   if (!name.isWellFormed()) return 'not-unicode'
-  if (Buffer.byteLength(name.normalize('NFC')) > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES) return 'too-long'
+  if (Buffer.byteLength(name.normalize('NFC')) > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES)
+    return 'too-long'
   return undefined
 }
 

@@ -1,22 +1,22 @@
 /** The actions that a grant can hold, as a bit mask, and their names in configuration and events. */
 export const actions = {
-  'list': 1 << 0,
-  'read': 1 << 1,
-  'create': 1 << 2,
+  list: 1 << 0,
+  read: 1 << 1,
+  create: 1 << 2,
   /** A new version of an existing file. */
-  'write': 1 << 3,
+  write: 1 << 3,
   /** Rename, metadata, move. */
-  'change': 1 << 4,
-  'delete': 1 << 5,
+  change: 1 << 4,
+  delete: 1 << 5,
   'trash.read': 1 << 6,
   'trash.restore': 1 << 7,
   'trash.purge': 1 << 8,
   'share.download': 1 << 9,
   'share.upload': 1 << 10,
-  'lock': 1 << 11,
+  lock: 1 << 11,
   'log.write': 1 << 12,
   /** Members and policy. */
-  'manage': 1 << 13,
+  manage: 1 << 13,
 } as const
 
 export type Action = keyof typeof actions

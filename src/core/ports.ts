@@ -89,3 +89,10 @@ export interface KeyRing {
   /** Keyed hash for looking up a secret without storing it, 32 bytes hex; the same for the life of the installation. */
   lookup(secret: string): string
 }
+
+/** The frame format for a whole small segment in one buffer: what is kept inline in the database. */
+export interface InlineFrames {
+  encrypt(input: { segmentId: string; key: Uint8Array; plain: Uint8Array }): Uint8Array
+  /** Throws DomainError `content-damaged`. */
+  decrypt(input: { segmentId: string; key: Uint8Array; stored: Uint8Array; sizeBytes: number }): Uint8Array
+}

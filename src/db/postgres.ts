@@ -2,7 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
-import { DatabaseBusy, DatabaseFull, DatabaseUnavailable, type Database, type OpenOptions, type Tx } from './database.ts'
+import {
+  DatabaseBusy,
+  DatabaseFull,
+  DatabaseUnavailable,
+  type Database,
+  type OpenOptions,
+  type Tx,
+} from './database.ts'
 import type { Schema } from './schema.ts'
 
 const INT8 = 20

@@ -25,7 +25,9 @@ export function prepared<A extends object, R>(build: (db: Kysely<Schema>, arg: A
       query = build(db, name => new Placeholder(name) as unknown as A[typeof name]).compile()
       compiled.set(adapter, query)
     }
-    const parameters = query.parameters.map(value => (value instanceof Placeholder ? args[value.name as keyof A] : value))
+    const parameters = query.parameters.map(value =>
+      value instanceof Placeholder ? args[value.name as keyof A] : value,
+    )
     const { rows } = await db.executeQuery<R>({ ...query, parameters })
     return rows
   }

@@ -2,6 +2,8 @@
  * The tables, as Kysely sees them. Times are epoch milliseconds, JSON is text, booleans are 0 and 1, digests are lower-case
  * hex, action sets are bit masks (core/permissions.ts). The comments of `migrations/` say what each table is for.
  */
+import type { Generated } from 'kysely'
+
 export interface Schema {
   id_sequence: { name: string; value: number }
   tenant: TenantTable
@@ -26,7 +28,14 @@ export interface Schema {
   node_lock: NodeLockTable
   version: VersionTable
   version_key: { versionId: number; holder: string; algorithm: string; wrappedKey: string; createdAt: number }
-  deletion: { id: string; tenantId: string; nodeId: number; deletedAt: number; deletedBy: string; undoneAt: number | null }
+  deletion: {
+    id: string
+    tenantId: string
+    nodeId: number
+    deletedAt: number
+    deletedBy: string
+    undoneAt: number | null
+  }
   blob: BlobTable
   segment: SegmentTable
   upload: UploadTable
@@ -275,7 +284,10 @@ export interface SegmentTable {
   blobId: string
   startByte: number
   partNumber: number | null
+  /** Plain bytes stored. */
   sizeBytes: number
+  /** Plain bytes that count, from the first: a resend may cut the rest off. */
+  usedBytes: number
   sha256: string
   md5: string | null
   /** Framed and encrypted bytes of a small segment; null when the blob store has it. */
@@ -351,7 +363,7 @@ export interface ShareTable {
 }
 
 export interface EventTable {
-  id: number
+  id: Generated<number>
   tenantId: string
   type: string
   outcome: 'done' | 'refused'
@@ -373,7 +385,7 @@ export interface EventTable {
 }
 
 export interface AuditBatchTable {
-  id: number
+  id: Generated<number>
   firstEventId: number
   lastEventId: number
   events: number
@@ -396,7 +408,7 @@ export interface MessageTable {
 }
 
 export interface JobTable {
-  id: number
+  id: Generated<number>
   tenantId: string | null
   kind: string
   payload: string

@@ -60,11 +60,30 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('lastSignInAt', int)
     .addPrimaryKeyConstraint('principal_pk', ['id'])
     .execute()
-  await db.schema.createIndex('principal_tenantId_loginKey').on('principal').columns(['tenantId', 'loginKey']).unique().execute()
-  await db.schema.createIndex('principal_tenantId_handle').on('principal').columns(['tenantId', 'handle']).unique().execute()
-  await db.schema.createIndex('principal_tenantId_kind_nameFold').on('principal').columns(['tenantId', 'kind', 'nameFold']).execute()
+  await db.schema
+    .createIndex('principal_tenantId_loginKey')
+    .on('principal')
+    .columns(['tenantId', 'loginKey'])
+    .unique()
+    .execute()
+  await db.schema
+    .createIndex('principal_tenantId_handle')
+    .on('principal')
+    .columns(['tenantId', 'handle'])
+    .unique()
+    .execute()
+  await db.schema
+    .createIndex('principal_tenantId_kind_nameFold')
+    .on('principal')
+    .columns(['tenantId', 'kind', 'nameFold'])
+    .execute()
   await db.schema.createIndex('principal_tenantId_emailKey').on('principal').columns(['tenantId', 'emailKey']).execute()
-  await db.schema.createIndex('principal_expiresAt').on('principal').columns(['expiresAt']).where(sql.ref('expiresAt'), 'is not', null).execute()
+  await db.schema
+    .createIndex('principal_expiresAt')
+    .on('principal')
+    .columns(['expiresAt'])
+    .where(sql.ref('expiresAt'), 'is not', null)
+    .execute()
 
   // Direct membership; a member may be a group.
   await db.schema
@@ -296,9 +315,24 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
   await db.schema.createIndex('node_parentId_nameKey').on('node').columns(['parentId', 'nameKey']).unique().execute()
   await db.schema.createIndex('node_parentId_state_name').on('node').columns(['parentId', 'state', 'name']).execute()
   await db.schema.createIndex('node_accessId').on('node').columns(['accessId']).execute()
-  await db.schema.createIndex('node_deletionId').on('node').columns(['deletionId']).where(sql.ref('deletionId'), 'is not', null).execute()
-  await db.schema.createIndex('node_expiresAt').on('node').columns(['expiresAt']).where(sql.ref('expiresAt'), 'is not', null).execute()
-  await db.schema.createIndex('node_tenantId_title').on('node').columns(['tenantId', 'title']).where(sql.ref('title'), 'is not', null).execute()
+  await db.schema
+    .createIndex('node_deletionId')
+    .on('node')
+    .columns(['deletionId'])
+    .where(sql.ref('deletionId'), 'is not', null)
+    .execute()
+  await db.schema
+    .createIndex('node_expiresAt')
+    .on('node')
+    .columns(['expiresAt'])
+    .where(sql.ref('expiresAt'), 'is not', null)
+    .execute()
+  await db.schema
+    .createIndex('node_tenantId_title')
+    .on('node')
+    .columns(['tenantId', 'title'])
+    .where(sql.ref('title'), 'is not', null)
+    .execute()
 
   // Recursive totals of live content per container, and of its bin.
   await db.schema
@@ -357,6 +391,7 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('startByte', int, c => c.notNull())
     .addColumn('partNumber', int)
     .addColumn('sizeBytes', int, c => c.notNull())
+    .addColumn('usedBytes', int, c => c.notNull())
     .addColumn('sha256', text, c => c.notNull())
     .addColumn('md5', text)
     .addColumn('inlineBytes', bytes)
@@ -402,11 +437,26 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('purgedAt', int)
     .addPrimaryKeyConstraint('version_pk', ['id'])
     .execute()
-  await db.schema.createIndex('version_nodeId_createdAt').on('version').columns(['nodeId', 'createdAt']).unique().execute()
+  await db.schema
+    .createIndex('version_nodeId_createdAt')
+    .on('version')
+    .columns(['nodeId', 'createdAt'])
+    .unique()
+    .execute()
   await db.schema.createIndex('version_chainId').on('version').columns(['chainId']).execute()
   await db.schema.createIndex('version_blobId').on('version').columns(['blobId']).execute()
-  await db.schema.createIndex('version_deletedSpaceId_deletedParentId_deletedName').on('version').columns(['deletedSpaceId', 'deletedParentId', 'deletedName']).where(sql.ref('deletedSpaceId'), 'is not', null).execute()
-  await db.schema.createIndex('version_deletionId').on('version').columns(['deletionId']).where(sql.ref('deletionId'), 'is not', null).execute()
+  await db.schema
+    .createIndex('version_deletedSpaceId_deletedParentId_deletedName')
+    .on('version')
+    .columns(['deletedSpaceId', 'deletedParentId', 'deletedName'])
+    .where(sql.ref('deletedSpaceId'), 'is not', null)
+    .execute()
+  await db.schema
+    .createIndex('version_deletionId')
+    .on('version')
+    .columns(['deletionId'])
+    .where(sql.ref('deletionId'), 'is not', null)
+    .execute()
 
   // File keys of client-side encryption, one per holder. The server never sees the plain key.
   await db.schema
@@ -482,7 +532,12 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('createdBy', text, c => c.notNull())
     .addPrimaryKeyConstraint('access_grant_pk', ['id'])
     .execute()
-  await db.schema.createIndex('access_grant_nodeId_subjectId').on('access_grant').columns(['nodeId', 'subjectId']).unique().execute()
+  await db.schema
+    .createIndex('access_grant_nodeId_subjectId')
+    .on('access_grant')
+    .columns(['nodeId', 'subjectId'])
+    .unique()
+    .execute()
   await db.schema.createIndex('access_grant_subjectId').on('access_grant').columns(['subjectId']).execute()
 
   // Members that a group's grant holds back, or has admitted.
@@ -551,8 +606,18 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('facts', text)
     .addColumn('batchId', int)
     .execute()
-  await db.schema.createIndex('event_spaceId_spaceTime').on('event').columns(['spaceId', 'spaceTime']).unique().execute()
-  await db.schema.createIndex('event_unsealed').on('event').columns(['id']).where(sql.ref('batchId'), 'is', null).execute()
+  await db.schema
+    .createIndex('event_spaceId_spaceTime')
+    .on('event')
+    .columns(['spaceId', 'spaceTime'])
+    .unique()
+    .execute()
+  await db.schema
+    .createIndex('event_unsealed')
+    .on('event')
+    .columns(['id'])
+    .where(sql.ref('batchId'), 'is', null)
+    .execute()
   await db.schema.createIndex('event_tenantId_at').on('event').columns(['tenantId', 'at']).execute()
 
   // Hash chain over sealed batches of events.
@@ -583,7 +648,12 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('deletedAt', int)
     .addPrimaryKeyConstraint('message_pk', ['id'])
     .execute()
-  await db.schema.createIndex('message_spaceId_spaceTime').on('message').columns(['spaceId', 'spaceTime']).unique().execute()
+  await db.schema
+    .createIndex('message_spaceId_spaceTime')
+    .on('message')
+    .columns(['spaceId', 'spaceTime'])
+    .unique()
+    .execute()
 
   // Work to do, leased by workers. Dead ones stay visible.
   await db.schema

@@ -1,0 +1,79 @@
+/** Entrepot as a target: set up through its own commands, measured over the MFT API. */
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { freePort, startProgram } from './children.ts'
+import { requestHead, type Wire } from './connection.ts'
+import { subject, type Running, type Target } from './bench.ts'
+
+const run = promisify(execFile)
+const repository = join(import.meta.dirname, '..')
+const entry = join(repository, 'src/main.ts')
+const account = { username: 'bench', password: 'correct horse bench 5' }
+
+/** A user whose home space holds the folders, as `apply` takes it. JSON is YAML too. */
+const state = (folders: readonly string[]) => ({
+  users: [{ ...account, email: 'bench@example.com', homeSpace: 'bench' }],
+  spaces: [
+    { name: 'bench', folders, grants: [{ user: 'bench', allow: ['list', 'read', 'create', 'write', 'delete'] }] },
+  ],
+})
+
+async function login(port: number): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}/2.0/login/basic`, {
+    method: 'POST',
+    body: new URLSearchParams(account),
+  })
+  if (!response.ok) throw new Error(`the login answered ${response.status}: ${await response.text()}`)
+  const cookies = response.headers.getSetCookie().map(cookie => cookie.split(';')[0])
+  return `Cookie: ${cookies.join('; ')}\r\n`
+}
+
+const listing =
+  (wire: Wire): Running['list'] =>
+  (folder, { limit, start }) => ({
+    request: requestHead(wire, 'GET', `/2.0/directories/${folder}?limit=${limit}&start=${start}`),
+    entries: { pattern: '"metaUri"', count: limit },
+  })
+
+async function start(root: string, env: Record<string, string>): Promise<Running> {
+  const port = await freePort()
+  const adminPort = await freePort()
+  const started = await startProgram({
+    command: process.execPath,
+    args: [entry, 'serve'],
+    env: { ...env, ENTREPOT_PORT: String(port), ENTREPOT_ADMIN_PORT: String(adminPort) },
+    logFile: join(root, 'log'),
+    ready: { port: adminPort, path: '/readyz' },
+  })
+  try {
+    const wire: Wire = { port, filesPath: '/2.0/files', headers: await login(port), multipart: true }
+    return { ...started, wire, list: listing(wire) }
+  } catch (error) {
+    await started.stop()
+    throw error
+  }
+}
+
+/** Rejects where there is no server to measure. */
+export async function findServer(): Promise<Target> {
+  if (!existsSync(entry)) throw new Error('src/main.ts is not there')
+  const { version } = JSON.parse(await readFile(join(repository, 'package.json'), 'utf8'))
+  return {
+    name: subject,
+    version: String(version),
+    durability:
+      'SHA-256, encrypted, file and folder fsynced, then one database transaction with its event, synchronous=FULL',
+    install: async (root, folders) => {
+      const env = { ENTREPOT_DATA_DIR: join(root, 'store'), ENTREPOT_LOG_LEVEL: 'warn' }
+      const file = join(root, 'state.yaml')
+      await mkdir(env.ENTREPOT_DATA_DIR)
+      await writeFile(file, JSON.stringify(state(folders)))
+      for (const command of [['init'], ['apply', file]])
+        await run(process.execPath, [entry, ...command], { cwd: root, env: { ...process.env, ...env } })
+      return { start: () => start(root, env) }
+    },
+  }
+}

@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest'
+import { readConfig, settingsOf, variables } from '#config'
+import { defaultSettings } from '#core/settings.ts'
+
+test('an empty environment gives the documented defaults', () => {
+  expect(readConfig({})).toMatchObject({
+    host: '127.0.0.1',
+    port: 8080,
+    adminPort: 8081,
+    workers: 1,
+    dialects: ['mft'],
+  })
+  expect(settingsOf(readConfig({}))).toEqual(defaultSettings)
+})
+
+test('the database, the blobs and the master key lie in the data directory unless placed elsewhere', () => {
+  const config = readConfig({ ENTREPOT_DATA_DIR: '/srv/e', ENTREPOT_BLOBS_URL: 'file:/mnt/blobs' })
+  expect(config).toMatchObject({
+    databaseUrl: '/srv/e/entrepot.db',
+    blobsDir: '/mnt/blobs',
+    masterKeyFile: '/srv/e/master.key',
+  })
+})
+
+test('a variable set to nothing counts as not set', () => {
+  expect(readConfig({ ENTREPOT_PORT: '' }).port).toBe(8080)
+})
+
+const wrongValues: [string, string][] = [
+  ['PORT', '80a'],
+  ['PORT', '65536'],
+  ['ADMIN_PORT', 'none'],
+  ['PUBLIC_URL', 'files.example.com'],
+  ['PUBLIC_URL', 'ftp://files.example.com'],
+  ['TRUSTED_PROXIES', '10.0.0.0/33'],
+  ['TRUSTED_PROXIES', 'proxy.example.com'],
+  ['DATABASE_URL', 'mysql://localhost/x'],
+  ['BLOBS_URL', '/srv/blobs'],
+  ['WORKERS', '0'],
+  ['DIALECTS', 'mft,nfs'],
+  ['LOG_LEVEL', 'loud'],
+  ['SHUTDOWN_TIMEOUT', '30'],
+  ['MAX_FILE_SIZE', '10 potatoes'],
+  ['TRASH_RETENTION', 'forever'],
+  ['COOKIE_SECURE', 'true'],
+  ['TLS_CERT', '/nowhere/cert.pem'],
+]
+test.for(wrongValues)('%s=%s is refused by the name of the variable', ([name, value]) => {
+  expect(() => readConfig({ [`ENTREPOT_${name}`]: value })).toThrow(`ENTREPOT_${name} `)
+})
+
+test('a wrong value is not repeated in the message, since it may be a secret', () => {
+  expect(() => readConfig({ ENTREPOT_DATABASE_URL: 'pg://u:hunter2@h/d' })).not.toThrow('hunter2')
+})
+
+test('an ENTREPOT_ variable that does not exist is refused, so that a slip of the pen does not go unnoticed', () => {
+  expect(() => readConfig({ ENTREPOT_PROT: '80' })).toThrow('ENTREPOT_PROT')
+})
+
+test('the configuration cannot be changed after it was read', () => {
+  expect(Object.isFrozen(readConfig({}))).toBe(true)
+})
+
+test('every fallback is itself a value that would be taken', () => {
+  for (const { name, fallback } of Object.values(variables))
+    expect(() => readConfig({ [name]: fallback })).not.toThrow()
+})

@@ -1,0 +1,267 @@
+/** The environment, read once: typed, checked, frozen. Nothing else reads `process.env`. */
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ipaddr from 'ipaddr.js'
+import { defaultSettings, type Settings } from '#core/settings.ts'
+import { durationHint, parseDuration, parseSize, sizeHint } from '#platform/units.ts'
+
+/** A value that cannot be used. The message names the variable. */
+export class ConfigError extends Error {}
+
+/** Says why a value is refused; `readConfig` adds which variable it belongs to. */
+class Refusal extends Error {}
+
+export interface Variable<T> {
+  name: string
+  /** As it would be written; empty for none. */
+  fallback: string
+  parse: (text: string) => T
+  help: string
+}
+
+const variable = <T>(name: string, fallback: string, parse: (text: string) => T, help: string): Variable<T> => ({
+  name: `ENTREPOT_${name}`,
+  fallback,
+  parse,
+  help,
+})
+
+const refuse = (expected: string): never => {
+  throw new Refusal(`must be ${expected}`)
+}
+
+const anyText = (text: string) => text
+const path = (text: string) => (text === '' ? '' : resolve(text))
+const flag = (text: string) => choice('on', 'off')(text) === 'on'
+const duration = (text: string) => parseDuration(text) ?? refuse(durationHint)
+const durationOrNever = (text: string) =>
+  text === 'never' ? null : (parseDuration(text) ?? refuse(`${durationHint}, or never`))
+const size = (text: string) => parseSize(text) ?? refuse(sizeHint)
+const sizeOrNone = (text: string) => (text === 'none' ? null : (parseSize(text) ?? refuse(`${sizeHint}, or none`)))
+
+function choice<const T extends string>(...values: T[]) {
+  return (text: string): T => values.find(value => value === text) ?? refuse(`one of ${values.join(', ')}`)
+}
+
+function choices<const T extends string>(...values: T[]) {
+  return (text: string): T[] => (text === '' ? [] : text.split(',').map(word => choice(...values)(word.trim())))
+}
+
+function integer(low: number, high: number) {
+  return (text: string): number => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN
+    return value >= low && value <= high ? value : refuse(`a whole number from ${low} to ${high}`)
+  }
+}
+
+const port = integer(0, 65_535)
+const portOrOff = (text: string) => (text === 'off' ? null : port(text))
+
+function origin(text: string): string {
+  if (text === '') return ''
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash || url.username) {
+    return refuse('an address such as https://files.example.com')
+  }
+  return url.href.replace(/\/+$/, '')
+}
+
+function addressRanges(text: string): string[] {
+  if (text === '') return []
+  return text.split(',').map(part => {
+    const range = part.trim()
+    const known = range.includes('/') ? ipaddr.isValidCIDR(range) : ipaddr.isValid(range)
+    return known ? range : refuse('addresses or ranges such as 10.0.0.0/8,192.0.2.7')
+  })
+}
+
+function databaseUrl(text: string): string {
+  if (text === '') return ''
+  if (/^postgres(ql)?:\/\//.test(text)) return URL.canParse(text) ? text : refuse('a valid postgres:// address')
+  return fileOf(text) ?? refuse('file:<path> or postgres://<user>:<password>@<host>/<database>')
+}
+
+const blobsUrl = (text: string) => (text === '' ? '' : (fileOf(text) ?? refuse('file:<directory>')))
+
+function fileOf(text: string): string | undefined {
+  if (text.startsWith('file:///')) return fileURLToPath(text)
+  return text.startsWith('file:') && text.length > 5 ? resolve(text.slice(5)) : undefined
+}
+
+const shownDuration = (ms: number | null) => {
+  if (ms === null) return 'never'
+  if (ms % 86_400_000 === 0) return `${ms / 86_400_000}d`
+  if (ms % 3_600_000 === 0) return `${ms / 3_600_000}h`
+  return ms % 60_000 === 0 ? `${ms / 60_000}m` : `${ms / 1_000}s`
+}
+
+export const dialectNames = ['mft'] as const
+export type DialectName = (typeof dialectNames)[number]
+
+/** Every variable there is. `entrepot help config` and the README show this table. */
+export const variables = {
+  dataDir: variable('DATA_DIR', './data', path, 'directory for everything that is not placed elsewhere'),
+  host: variable('HOST', '127.0.0.1', anyText, 'address to listen on; 0.0.0.0 or :: for all'),
+  port: variable('PORT', '8080', port, 'port to listen on; 0 takes a free one'),
+  adminHost: variable('ADMIN_HOST', '127.0.0.1', anyText, 'address of the admin port'),
+  adminPort: variable(
+    'ADMIN_PORT',
+    '8081',
+    portOrOff,
+    'port of /healthz, /readyz, /metrics; off for none, 0 for a free one',
+  ),
+  publicUrl: variable(
+    'PUBLIC_URL',
+    '',
+    origin,
+    'address under which clients reach the server; without it, their Host header',
+  ),
+  trustedProxies: variable('TRUSTED_PROXIES', '', addressRanges, 'reverse proxies whose X-Forwarded-* headers count'),
+  tlsCert: variable('TLS_CERT', '', path, 'certificate chain, PEM file; with TLS_KEY the server speaks HTTPS'),
+  tlsKey: variable('TLS_KEY', '', path, 'private key, PEM file'),
+  databaseUrl: variable(
+    'DATABASE_URL',
+    '',
+    databaseUrl,
+    'postgres://… or file:<path>; without it, SQLite in the data directory',
+  ),
+  databasePool: variable('DATABASE_POOL', '10', integer(2, 500), 'PostgreSQL connections per process'),
+  blobsDir: variable(
+    'BLOBS_URL',
+    '',
+    blobsUrl,
+    'file:<directory> for contents; without it, blobs in the data directory',
+  ),
+  masterKeyFile: variable('MASTER_KEY_FILE', '', path, 'master keys; without it, master.key in the data directory'),
+  workers: variable('WORKERS', '1', integer(1, 256), 'processes that share the port'),
+  jobConcurrency: variable(
+    'JOBS',
+    '2',
+    integer(0, 64),
+    'jobs at a time per process; 0 leaves them to `entrepot worker`',
+  ),
+  dialects: variable('DIALECTS', dialectNames.join(','), choices(...dialectNames), 'APIs that are served'),
+  logLevel: variable(
+    'LOG_LEVEL',
+    'info',
+    choice('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),
+    'silent, fatal, error, warn, info, debug (one line per request) or trace',
+  ),
+  logFormat: variable('LOG_FORMAT', 'auto', choice('auto', 'json', 'text'), 'json, text, or auto: text on a terminal'),
+  shutdownTimeoutMs: variable('SHUTDOWN_TIMEOUT', '30s', duration, 'how long a stop waits for transfers in progress'),
+  stallTimeoutMs: variable('STALL_TIMEOUT', '60s', duration, 'a connection without any traffic for so long is closed'),
+  maxFileBytes: variable('MAX_FILE_SIZE', 'none', sizeOrNone, 'largest file that is taken'),
+  inlineBytes: variable(
+    'INLINE_SIZE',
+    `${defaultSettings.inlineBytes / 1024}KiB`,
+    size,
+    'contents up to this size are kept in the database',
+  ),
+  uploadLifeMs: variable(
+    'UPLOAD_LIFE',
+    shownDuration(defaultSettings.uploadLifeMs),
+    duration,
+    'unfinished uploads expire, ended ones stay readable for so long',
+  ),
+  trashRetentionMs: variable(
+    'TRASH_RETENTION',
+    shownDuration(defaultSettings.trashRetentionMs),
+    durationOrNever,
+    'deleted content is purged after so long, unless its space says otherwise',
+  ),
+  auditRetentionMs: variable(
+    'AUDIT_RETENTION',
+    shownDuration(defaultSettings.auditRetentionMs),
+    durationOrNever,
+    'audit events are dropped after so long, their hashes kept',
+  ),
+  sessionIdleMs: variable(
+    'SESSION_IDLE',
+    shownDuration(defaultSettings.sessionIdleMs),
+    duration,
+    'an unused session ends',
+  ),
+  sessionLifeMs: variable('SESSION_LIFE', shownDuration(defaultSettings.sessionLifeMs), duration, 'any session ends'),
+  cookieSecure: variable('COOKIE_SECURE', 'off', flag, 'on adds Secure to cookies'),
+  cookieSameSite: variable(
+    'COOKIE_SAME_SITE',
+    'off',
+    choice('off', 'Lax', 'Strict', 'None'),
+    'SameSite of cookies: Lax, Strict, None or off',
+  ),
+  throttleAfter: variable(
+    'SIGN_IN_FAILURES',
+    String(defaultSettings.throttleAfter),
+    integer(1, 1000),
+    'failed sign-ins before an account is held back',
+  ),
+  throttleMs: variable(
+    'SIGN_IN_DELAY',
+    shownDuration(defaultSettings.throttleMs),
+    duration,
+    'how long at first; it doubles with each further failure',
+  ),
+  passwordMinLength: variable(
+    'PASSWORD_MIN_LENGTH',
+    String(defaultSettings.passwordMinLength),
+    integer(1, 128),
+    'shortest password that can be set',
+  ),
+} as const satisfies Record<string, Variable<unknown>>
+
+type Values = { [K in keyof typeof variables]: ReturnType<(typeof variables)[K]['parse']> }
+/** `adminPortChosen`: the admin port was set and must be that one. */
+export type Config = Readonly<Values & { adminPortChosen: boolean }>
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Throws ConfigError for a wrong value and for an ENTREPOT_ variable that does not exist. */
+export function readConfig(env: Environment): Config {
+  refuseUnknown(env)
+  const entries = Object.entries<Variable<unknown>>(variables).map(([key, row]) => [key, readVariable(row, env)])
+  const values = Object.fromEntries(entries) as Values // each value is what its own row parsed
+  if (Boolean(values.tlsCert) !== Boolean(values.tlsKey)) {
+    throw new ConfigError('ENTREPOT_TLS_CERT and ENTREPOT_TLS_KEY must be set together')
+  }
+  for (const row of [variables.tlsCert, variables.tlsKey]) refuseUnreadable(row, env)
+  return Object.freeze({
+    ...values,
+    databaseUrl: values.databaseUrl || join(values.dataDir, 'entrepot.db'),
+    blobsDir: values.blobsDir || join(values.dataDir, 'blobs'),
+    masterKeyFile: values.masterKeyFile || join(values.dataDir, 'master.key'),
+    adminPortChosen: Boolean(env[variables.adminPort.name]),
+  })
+}
+
+function readVariable<T>(row: Variable<T>, env: Environment): T {
+  const given = env[row.name]?.trim()
+  try {
+    return row.parse(given || row.fallback)
+  } catch (error) {
+    if (error instanceof Refusal) throw new ConfigError(`${row.name} ${error.message}`)
+    throw error
+  }
+}
+
+function refuseUnknown(env: Environment): void {
+  const known = new Set<string>(Object.values(variables).map(row => row.name))
+  const unknown = Object.keys(env).find(name => name.startsWith('ENTREPOT_') && !known.has(name))
+  if (unknown) throw new ConfigError(`${unknown} is not a variable that Entrepot knows (see: entrepot help config)`)
+}
+
+function refuseUnreadable(row: Variable<string>, env: Environment): void {
+  const file = row.parse(env[row.name]?.trim() ?? '')
+  if (!file) return
+  try {
+    readFileSync(file)
+  } catch {
+    throw new ConfigError(`${row.name} must be a file that can be read`)
+  }
+}
+
+/** The part of the configuration that the domain knows. */
+export function settingsOf(config: Config): Settings {
+  const keys = Object.keys(defaultSettings) as (keyof Settings)[] // the object's own keys
+  return Object.fromEntries(keys.map(key => [key, config[key]])) as unknown as Settings // Config has each under the same name
+}

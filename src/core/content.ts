@@ -1,0 +1,293 @@
+/** Bytes between a body and the blob store: data keys, small content inline, large content in segments. */
+import { createHash, hash, randomBytes } from 'node:crypto'
+import type { Selectable } from 'kysely'
+import { prepared } from '#db/prepared.ts'
+import type { SegmentTable, VersionTable } from '#db/schema.ts'
+import type { Ctx, TxCtx } from './ctx.ts'
+import { DomainError } from './errors.ts'
+
+/** Anything that yields the bytes of a body: a Node stream, a multipart part, an array. */
+export type Body = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+
+const DATA_KEY_BYTES = 32
+
+/** Content that is durable (or small and still in memory), but not yet visible to anybody: no row refers to it. */
+export interface ReceivedContent {
+  blobId: string
+  wrappedKey: Uint8Array
+  keyName: string
+  sizeBytes: number
+  /** Lower-case hex over the plain bytes. */
+  sha256: string
+  md5: string | null
+  segments: ReceivedSegment[]
+  /** Epoch milliseconds of the first and the last byte. */
+  startedAt: number
+  endedAt: number
+}
+
+export interface ReceivedSegment {
+  segmentId: string
+  sizeBytes: number
+  sha256: string
+  md5: string | null
+  inlineBytes: Uint8Array | null
+}
+
+/** A new data key, wrapped by the current master key for one blob. */
+export function newDataKey(ctx: Ctx, blobId: string) {
+  const key = randomBytes(DATA_KEY_BYTES)
+  const keyName = ctx.keys.current
+  return { key, keyName, wrappedKey: ctx.keys.seal(key, keyContext(blobId), keyName) }
+}
+
+export const keyContext = (blobId: string) => `blob:${blobId}`
+
+/** The data key of a blob from a version's or an upload's wrapped key. Throws `content-damaged` for a purged version. */
+export function unwrapKey(
+  ctx: Ctx,
+  row: { blobId: string; wrappedKey: Uint8Array | null; keyName: string | null },
+): Uint8Array {
+  if (!row.wrappedKey || !row.keyName) throw new DomainError('content-damaged', { what: `key of blob ${row.blobId}` })
+  return ctx.keys.open(row.wrappedKey, keyContext(row.blobId), row.keyName)
+}
+
+/** Wraps the data key of an existing blob anew, for a copy that must survive the purge of its source. */
+export function rewrapKey(ctx: Ctx, row: { blobId: string; wrappedKey: Uint8Array | null; keyName: string | null }) {
+  const keyName = ctx.keys.current
+  return { keyName, wrappedKey: ctx.keys.seal(unwrapKey(ctx, row), keyContext(row.blobId), keyName) }
+}
+
+/**
+ * Takes in a whole body under a new data key. Holds at most `settings.inlineBytes` of it in memory.
+ * Throws `upload-too-large`, `storage-full`, and whatever the body throws; then nothing is left behind.
+ */
+export async function receiveContent(ctx: Ctx, body: Body, options: { md5?: boolean } = {}): Promise<ReceivedContent> {
+  const startedAt = ctx.clock()
+  const blobId = ctx.newId()
+  const { key, ...wrapped } = newDataKey(ctx, blobId)
+  const segment = await receiveSegment(ctx, key, body, { ...options, startByte: 0 })
+  return {
+    blobId,
+    ...wrapped,
+    sizeBytes: segment.sizeBytes,
+    sha256: segment.sha256,
+    md5: segment.md5,
+    segments: [segment],
+    startedAt,
+    endedAt: ctx.clock(),
+  }
+}
+
+/** Takes in one segment; the same promises as receiveContent. */
+export async function receiveSegment(
+  ctx: Ctx,
+  key: Uint8Array,
+  body: Body,
+  { md5 = false, startByte }: { md5?: boolean; startByte: number },
+): Promise<ReceivedSegment> {
+  const segmentId = ctx.newId()
+  const limit = (ctx.settings.maxFileBytes ?? Infinity) - startByte
+  const chunks = asyncIterator(body)
+  try {
+    const head = await takeUpTo(chunks, Math.min(ctx.settings.inlineBytes, limit))
+    if (head.ended) return inlineSegment(ctx, { segmentId, key, md5, plain: join(head.chunks) })
+    return await streamSegment(ctx, { segmentId, key, md5, limit }, head.chunks, chunks)
+  } finally {
+    await chunks.return?.()
+  }
+}
+
+function asyncIterator(body: Body): AsyncIterator<Uint8Array> {
+  if (Symbol.asyncIterator in body) return body[Symbol.asyncIterator]()
+  const inner = body[Symbol.iterator]()
+  return { next: () => Promise.resolve(inner.next()) }
+}
+
+/** Reads until the body ends or has more than `limit` bytes. */
+async function takeUpTo(chunks: AsyncIterator<Uint8Array>, limit: number) {
+  const taken: Uint8Array[] = []
+  let size = 0
+  while (size <= limit) {
+    const next = await chunks.next()
+    if (next.done) return { chunks: taken, ended: true }
+    taken.push(next.value)
+    size += next.value.byteLength
+  }
+  return { chunks: taken, ended: false }
+}
+
+const join = (chunks: readonly Uint8Array[]): Uint8Array => (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+
+function inlineSegment(
+  ctx: Ctx,
+  { segmentId, key, md5, plain }: { segmentId: string; key: Uint8Array; md5: boolean; plain: Uint8Array },
+): ReceivedSegment {
+  return {
+    segmentId,
+    sizeBytes: plain.byteLength,
+    sha256: hash('sha256', plain, 'hex'),
+    md5: md5 ? hash('md5', plain, 'hex') : null,
+    inlineBytes: ctx.inline.encrypt({ segmentId, key, plain }),
+  }
+}
+
+async function streamSegment(
+  ctx: Ctx,
+  { segmentId, key, md5, limit }: { segmentId: string; key: Uint8Array; md5: boolean; limit: number },
+  head: readonly Uint8Array[],
+  rest: AsyncIterator<Uint8Array>,
+): Promise<ReceivedSegment> {
+  const writer = await ctx.blobs.create({ segmentId, key, md5 })
+  let size = 0
+  const write = async (chunk: Uint8Array) => {
+    size += chunk.byteLength
+    if (size > limit) throw new DomainError('upload-too-large', { limitBytes: limit })
+    const pressure = writer.write(chunk)
+    if (pressure) await pressure
+  }
+  try {
+    for (const chunk of head) await write(chunk)
+    for (let next = await rest.next(); !next.done; next = await rest.next()) await write(next.value)
+    const stored = await writer.finish()
+    return { ...stored, md5: stored.md5 ?? null, inlineBytes: null }
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}
+
+/** Removes received bytes whose row never came to be. Never throws: the sweep finds what stays behind. */
+export async function discardContent(ctx: Ctx, segments: readonly ReceivedSegment[]): Promise<void> {
+  const ids = segments.filter(segment => !segment.inlineBytes).map(segment => segment.segmentId)
+  if (ids.length > 0) await ctx.blobs.remove(ids).catch(() => {})
+}
+
+type BlobArgs = { id: string; tenantId: string; sizeBytes: number; sha256: string; md5: string | null; now: number }
+
+const insertBlob = prepared<BlobArgs, never>((db, arg) =>
+  db.insertInto('blob').values({
+    id: arg('id'),
+    tenantId: arg('tenantId'),
+    encryption: 'frames-1',
+    sizeBytes: arg('sizeBytes'),
+    sha256: arg('sha256'),
+    md5: arg('md5'),
+    createdAt: arg('now'),
+    sealedAt: arg('now'),
+  }),
+)
+
+const insertSegment = prepared<Selectable<SegmentTable>, never>((db, arg) =>
+  db.insertInto('segment').values({
+    id: arg('id'),
+    blobId: arg('blobId'),
+    startByte: arg('startByte'),
+    partNumber: arg('partNumber'),
+    sizeBytes: arg('sizeBytes'),
+    usedBytes: arg('usedBytes'),
+    sha256: arg('sha256'),
+    md5: arg('md5'),
+    inlineBytes: arg('inlineBytes'),
+    createdAt: arg('createdAt'),
+  }),
+)
+
+/** Writes the rows of a blob that was received in one piece. */
+export async function insertContent(ctx: TxCtx, content: ReceivedContent): Promise<void> {
+  const { blobId, sizeBytes, sha256, md5 } = content
+  await insertBlob(ctx.db, { id: blobId, tenantId: ctx.actor.tenantId, sizeBytes, sha256, md5, now: ctx.clock() })
+  let startByte = 0
+  for (const segment of content.segments) {
+    await insertSegmentRow(ctx, { blobId, startByte, partNumber: null }, segment)
+    startByte += segment.sizeBytes
+  }
+}
+
+export async function insertSegmentRow(
+  ctx: TxCtx,
+  place: { blobId: string; startByte: number; partNumber: number | null },
+  segment: ReceivedSegment,
+): Promise<void> {
+  await insertSegment(ctx.db, {
+    id: segment.segmentId,
+    ...place,
+    sizeBytes: segment.sizeBytes,
+    usedBytes: segment.sizeBytes,
+    sha256: segment.sha256,
+    md5: segment.md5,
+    inlineBytes: segment.inlineBytes,
+    createdAt: ctx.clock(),
+  })
+}
+
+type SegmentRow = Pick<Selectable<SegmentTable>, 'id' | 'startByte' | 'sizeBytes' | 'usedBytes' | 'inlineBytes'>
+
+const segmentsOfBlob = prepared<{ blobId: string }, SegmentRow>((db, arg) =>
+  db
+    .selectFrom('segment')
+    .select(['id', 'startByte', 'sizeBytes', 'usedBytes', 'inlineBytes'])
+    .where('blobId', '=', arg('blobId'))
+    .orderBy('startByte'),
+)
+
+/** Stored content of a version, ready to be read. */
+export interface Content {
+  sizeBytes: number
+  /** Plain bytes from `start` (inclusive) to `end` (exclusive). Throws `content-damaged`. */
+  read(start?: number, end?: number): AsyncIterable<Uint8Array>
+  /** The whole content where it is small and inline: no stream needed. */
+  inline(): Uint8Array | undefined
+}
+
+type Keyed = Pick<Selectable<VersionTable>, 'blobId' | 'wrappedKey' | 'keyName' | 'sizeBytes'>
+
+export async function loadContent(ctx: Ctx, version: Keyed): Promise<Content> {
+  const segments = await segmentsOfBlob(ctx.db, { blobId: version.blobId })
+  const key = unwrapKey(ctx, version)
+  const [only] = segments
+  return {
+    sizeBytes: version.sizeBytes,
+    read: (start = 0, end = version.sizeBytes) => readSegments(ctx, { key, segments, start, end }),
+    inline: () =>
+      segments.length === 1 && only?.inlineBytes ? decryptInline(ctx, key, only, only.inlineBytes) : undefined,
+  }
+}
+
+function decryptInline(ctx: Ctx, key: Uint8Array, segment: SegmentRow, stored: Uint8Array): Uint8Array {
+  return ctx.inline
+    .decrypt({ segmentId: segment.id, key, stored, sizeBytes: segment.sizeBytes })
+    .subarray(0, segment.usedBytes)
+}
+
+export async function* readSegments(
+  ctx: Ctx,
+  { key, segments, start, end }: { key: Uint8Array; segments: readonly SegmentRow[]; start: number; end: number },
+): AsyncGenerator<Uint8Array> {
+  let position = start
+  for (const segment of segments) {
+    const from = Math.max(start, segment.startByte) - segment.startByte
+    const to = Math.min(end, segment.startByte + segment.usedBytes) - segment.startByte
+    if (from >= to) continue
+    if (segment.startByte + from !== position) break
+    position += to - from
+    if (segment.inlineBytes) yield decryptInline(ctx, key, segment, segment.inlineBytes).subarray(from, to)
+    else {
+      const ref = { segmentId: segment.id, sizeBytes: segment.sizeBytes }
+      yield* ctx.blobs.read({ segment: ref, key, start: from, end: to })
+    }
+  }
+  if (position !== end && start < end) throw new DomainError('content-damaged', { what: 'segments are missing' })
+}
+
+/** Digests of content that did not come in one piece: reads it all back. */
+export async function digestContent(ctx: Ctx, blob: Keyed, options: { md5: boolean }) {
+  const sha256 = createHash('sha256')
+  const md5 = options.md5 ? createHash('md5') : undefined
+  const content = await loadContent(ctx, blob)
+  for await (const chunk of content.read()) {
+    sha256.update(chunk)
+    md5?.update(chunk)
+  }
+  return { sha256: sha256.digest('hex'), md5: md5?.digest('hex') ?? null }
+}

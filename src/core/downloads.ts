@@ -1,0 +1,45 @@
+/** Content going out: right and gates asked, the read noted, the bytes as a stream or at once. */
+import { authorize, requireAction } from './access.ts'
+import { loadContent, type Content } from './content.ts'
+import type { Ctx } from './ctx.ts'
+import { DomainError } from './errors.ts'
+import { requireReadable } from './gates.ts'
+import { getLiveNode, type Node } from './nodes.ts'
+import type { ActionSet } from './permissions.ts'
+import { getSpaceRow } from './space-rows.ts'
+import { getCurrentVersion, getVersionRow, type Version } from './versions.ts'
+
+export interface OpenedContent extends Content {
+  node: Node
+  version: Version
+  /** Notes the read. Call it once per download, when bytes are about to go out. */
+  noteRead(): void
+}
+
+/** The current content of a live file, or one of its earlier versions. Throws `not-found`, `forbidden`, `not-a-file`, gates. */
+export async function openContent(ctx: Ctx, input: { nodeId: number; versionId?: number }): Promise<OpenedContent> {
+  const node = await getLiveNode(ctx, input.nodeId)
+  await authorize(ctx, 'read', node)
+  const version =
+    input.versionId === undefined ? await getCurrentVersion(ctx, node) : await getVersionRow(ctx, input.versionId)
+  if (version.nodeId !== node.id || version.purgedAt !== null) {
+    throw new DomainError('not-found', { what: 'version', id: String(input.versionId) })
+  }
+  return openVersion(ctx, node, version)
+}
+
+/** The same for a node that this request has loaded together with the actor's rights on it. */
+export async function openCurrentContent(
+  ctx: Ctx,
+  { node, allowed }: { node: Node; allowed: ActionSet },
+): Promise<OpenedContent> {
+  requireAction(allowed, 'read', node)
+  return openVersion(ctx, node, await getCurrentVersion(ctx, node))
+}
+
+async function openVersion(ctx: Ctx, node: Node, version: Version): Promise<OpenedContent> {
+  requireReadable(ctx, { space: await getSpaceRow(ctx, node.spaceId ?? 0), node, version })
+  const content = await loadContent(ctx, version)
+  const noteRead = () => ctx.reads.note(ctx, { spaceId: node.spaceId, nodeId: node.id, versionId: version.id })
+  return { ...content, node, version, noteRead }
+}

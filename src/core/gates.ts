@@ -1,0 +1,93 @@
+/**
+ * What stands between a right and its use: delivery passwords, approval, screening, client-side keys, revalidation, write
+ * protection, locks. Every door asks the same gates; a dialect may ask earlier in an order of its own.
+ */
+import type { Selectable } from 'kysely'
+import type { NodeTable, SpaceTable, VersionTable } from '#db/schema.ts'
+import type { Ctx } from './ctx.ts'
+import { DomainError, type ErrorCode } from './errors.ts'
+import { prepared } from '#db/prepared.ts'
+
+type Space = Selectable<SpaceTable>
+type Node = Pick<Selectable<NodeTable>, 'id' | 'writeProtected' | 'readProtected'>
+type Version = Pick<Selectable<VersionTable>, 'id' | 'screening' | 'releasedAt'>
+
+/** Content of the space is within reach at all: state, approval, delivery password, key. Throws the first gate that is shut. */
+export function requireOpenSpace(ctx: Ctx, space: Space): void {
+  const shut = spaceGate(ctx, space)
+  if (shut) throw shut
+}
+
+/** True where a caller who can bring no proof would be refused: such a space is not there for him. */
+export const isHiddenWithoutProof = (ctx: Ctx, space: Space): boolean => spaceGate(ctx, space) !== undefined
+
+function spaceGate(ctx: Ctx, space: Space): DomainError | undefined {
+  if (space.state !== 'active') return new DomainError('space-inactive', { spaceId: space.id, state: space.state })
+  const { actor } = ctx
+  if (actor.kind === 'system') return undefined
+  const isOwner = actor.principalId === space.ownerId
+  if ((space.approval === 'waiting' || space.approval === 'refused') && !isOwner) {
+    return new DomainError('not-approved', { spaceId: space.id })
+  }
+  if (space.deliveryPasswordHash !== null && !isOwner && !actor.proofs.passwordSpaceIds.includes(space.id)) {
+    return new DomainError('proof-required', { proof: 'password', spaceId: space.id })
+  }
+  return undefined
+}
+
+/** May the bytes of this version leave? */
+export function requireReadable(
+  ctx: Ctx,
+  { space, node, version }: { space: Space; node: Node; version: Version },
+): void {
+  requireOpenSpace(ctx, space)
+  if (space.clientEncryption && !ctx.actor.proofs.holdsKey) {
+    throw new DomainError('proof-required', { proof: 'key', spaceId: space.id })
+  }
+  if (node.readProtected && ctx.actor.proofs.revalidatedUntil <= ctx.clock()) {
+    throw new DomainError('proof-required', { proof: 'revalidation', spaceId: space.id })
+  }
+  requireScreened(space, version)
+}
+
+function requireScreened(space: Space, version: Version): void {
+  if (version.screening === 'clean' || version.releasedAt !== null) return
+  if (version.screening === 'pending' && space.unscreenedDownloads) return
+  throw new DomainError('not-screened', { versionId: version.id, state: version.screening })
+}
+
+/** May content be put into this space by this caller? */
+export function requireWritableSpace(ctx: Ctx, space: Space): void {
+  requireOpenSpace(ctx, space)
+  if (space.clientEncryption && !ctx.actor.proofs.holdsKey)
+    throw new DomainError('encryption-required', { spaceId: space.id })
+}
+
+const lockOf = prepared<{ nodeId: number; now: number }, { holderId: string; sessionId: string | null; name: string }>(
+  (db, arg) =>
+    db
+      .selectFrom('node_lock')
+      .innerJoin('principal', 'principal.id', 'node_lock.holderId')
+      .select(['node_lock.holderId', 'node_lock.sessionId', 'principal.name'])
+      .where('node_lock.nodeId', '=', arg('nodeId'))
+      .where(eb => eb.or([eb('node_lock.expiresAt', 'is', null), eb('node_lock.expiresAt', '>', arg('now'))])),
+)
+
+/** May this node be changed? Write protection and locks held by others (or by another session of the same user) say no. */
+export async function requireChangeable(ctx: Ctx, node: Node): Promise<void> {
+  if (node.writeProtected) throw new DomainError('write-protected', { nodeId: node.id })
+  const [lock] = await lockOf(ctx.db, { nodeId: node.id, now: ctx.clock() })
+  if (!lock) return
+  const isHolder =
+    lock.holderId === ctx.actor.principalId &&
+    (lock.sessionId === null || lock.sessionId === (ctx.actor.sessionId ?? ctx.actor.tokenId ?? null))
+  if (!isHolder) throw new DomainError('locked', { nodeId: node.id, by: lock.name })
+}
+
+/** Codes with which a gate refuses: a path view answers them as "not there". */
+export const gateCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'space-inactive',
+  'not-approved',
+  'proof-required',
+  'not-screened',
+])

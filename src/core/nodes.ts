@@ -1,0 +1,397 @@
+/** Places in the tree: reading them, and making, renaming and changing folders and files. */
+import { sql, type Selectable } from 'kysely'
+import { prepared } from '#db/prepared.ts'
+import type { NodeTable } from '#db/schema.ts'
+import { authorize } from './access.ts'
+import { inTx, type Ctx, type TxCtx } from './ctx.ts'
+import { DomainError } from './errors.ts'
+import { requireChangeable, requireOpenSpace } from './gates.ts'
+import { checkName, fold, nameKey, numberedName } from './names.ts'
+import { getSpaceRow, type Space } from './space-rows.ts'
+import { addTotals } from './totals.ts'
+
+export type Node = Selectable<NodeTable>
+
+const nodeById = prepared<{ id: number }, Node>((db, arg) =>
+  db.selectFrom('node').selectAll().where('id', '=', arg('id')),
+)
+
+/** The row, whatever its state. Throws `not-found` for another tenant's. */
+export async function getNodeRow(ctx: Ctx, nodeId: number): Promise<Node> {
+  const [node] = await nodeById(ctx.db, { id: nodeId })
+  if (!node || node.tenantId !== ctx.actor.tenantId)
+    throw new DomainError('not-found', { what: 'node', id: String(nodeId) })
+  return node
+}
+
+/** A live node. Throws `not-found`. */
+export async function getLiveNode(ctx: Ctx, nodeId: number): Promise<Node> {
+  const node = await getNodeRow(ctx, nodeId)
+  if (node.state !== 'live') throw new DomainError('not-found', { what: 'node', id: String(nodeId) })
+  return node
+}
+
+const rootOfTenant = prepared<{ tenantId: string }, Node>((db, arg) =>
+  db
+    .selectFrom('node')
+    .innerJoin('tenant', 'tenant.rootNodeId', 'node.id')
+    .selectAll('node')
+    .where('tenant.id', '=', arg('tenantId')),
+)
+
+/** The root above all top-level spaces of the actor's tenant. */
+export async function getTenantRoot(ctx: Ctx): Promise<Node> {
+  const [root] = await rootOfTenant(ctx.db, { tenantId: ctx.actor.tenantId })
+  if (!root) throw new DomainError('not-found', { what: 'tenant', id: ctx.actor.tenantId })
+  return root
+}
+
+/** A live node that the actor may list. Throws `not-found`. */
+export async function getNode(ctx: Ctx, { nodeId }: { nodeId: number }): Promise<Node> {
+  const node = await getLiveNode(ctx, nodeId)
+  await authorize(ctx, 'list', node)
+  return node
+}
+
+/** A live folder or space root, the tenant's root not among them. Throws `not-found` or `not-a-folder`. */
+export async function getContainer(ctx: Ctx, nodeId: number): Promise<Node & { spaceId: number }> {
+  const node = await getLiveNode(ctx, nodeId)
+  if (node.kind === 'file' || node.spaceId === null) throw new DomainError('not-a-folder', { nodeId })
+  return { ...node, spaceId: node.spaceId }
+}
+
+const childByKey = prepared<{ parentId: number; nameKey: string }, Node>((db, arg) =>
+  db.selectFrom('node').selectAll().where('parentId', '=', arg('parentId')).where('nameKey', '=', arg('nameKey')),
+)
+
+/** The live or reserved child of that name. */
+export async function findChild(ctx: Ctx, parentId: number, key: string): Promise<Node | undefined> {
+  const [child] = await childByKey(ctx.db, { parentId, nameKey: key })
+  return child
+}
+
+const insertNodeRow = prepared<Node, { id: number }>((db, arg) =>
+  db
+    .insertInto('node')
+    .values({
+      id: arg('id'),
+      uid: arg('uid'),
+      tenantId: arg('tenantId'),
+      kind: arg('kind'),
+      parentId: arg('parentId'),
+      spaceId: arg('spaceId'),
+      accessId: arg('accessId'),
+      name: arg('name'),
+      nameKey: arg('nameKey'),
+      nameFold: arg('nameFold'),
+      label: arg('label'),
+      title: arg('title'),
+      revision: arg('revision'),
+      snapshotUid: arg('snapshotUid'),
+      currentVersionId: arg('currentVersionId'),
+      state: arg('state'),
+      deletedAt: arg('deletedAt'),
+      deletedBy: arg('deletedBy'),
+      deletionId: arg('deletionId'),
+      classification: arg('classification'),
+      notes: arg('notes'),
+      expiresAt: arg('expiresAt'),
+      writeProtected: arg('writeProtected'),
+      readProtected: arg('readProtected'),
+      clientCreatedAt: arg('clientCreatedAt'),
+      clientModifiedAt: arg('clientModifiedAt'),
+      createdAt: arg('createdAt'),
+      createdBy: arg('createdBy'),
+      changedAt: arg('changedAt'),
+      changedBy: arg('changedBy'),
+    })
+    .onConflict(clash => clash.doNothing())
+    .returning('id'),
+)
+
+export interface NewNode {
+  id: number
+  kind: 'space' | 'folder' | 'file'
+  parent: Node
+  /** Absent for a space, which is a space of its own. */
+  space?: Space
+  name: string
+  label?: string
+  state?: 'live' | 'reserved'
+  caseRule: 'exact' | 'folded'
+  currentVersionId?: number
+  attributes?: NodeAttributes
+}
+
+/** What a client may say of a node beside its place and content. */
+export interface NodeAttributes {
+  title?: string | null
+  classification?: number | null
+  notes?: string | null
+  /** Epoch milliseconds. */
+  expiresAt?: number | null
+  clientCreatedAt?: number | null
+  clientModifiedAt?: number | null
+  writeProtected?: boolean
+  readProtected?: boolean
+}
+
+/** Inserts the row, or answers undefined when the name was taken meanwhile. */
+export async function tryInsertNode(ctx: TxCtx, input: NewNode): Promise<Node | undefined> {
+  const now = ctx.clock()
+  const { attributes = {}, parent, space } = input
+  const row: Node = {
+    id: input.id,
+    uid: ctx.newId(),
+    tenantId: ctx.actor.tenantId,
+    kind: input.kind,
+    parentId: parent.id,
+    spaceId: space?.id ?? input.id,
+    accessId: parent.accessId,
+    name: input.name,
+    nameKey: nameKey(input.name, input.caseRule),
+    nameFold: fold(input.name),
+    label: input.label ?? input.name,
+    title: attributes.title ?? null,
+    revision: 1,
+    snapshotUid: ctx.newId(),
+    currentVersionId: input.currentVersionId ?? null,
+    state: input.state ?? 'live',
+    deletedAt: null,
+    deletedBy: null,
+    deletionId: null,
+    classification: attributes.classification ?? space?.defaultClassification ?? null,
+    notes: attributes.notes ?? null,
+    expiresAt: attributes.expiresAt ?? (input.kind === 'file' && space?.fileExpiryMs ? now + space.fileExpiryMs : null),
+    writeProtected: Number(attributes.writeProtected ?? false),
+    readProtected: Number(attributes.readProtected ?? (input.kind === 'file' && space?.readProtection === 1)),
+    clientCreatedAt: attributes.clientCreatedAt ?? null,
+    clientModifiedAt: attributes.clientModifiedAt ?? null,
+    createdAt: now,
+    createdBy: ctx.actor.principalId,
+    changedAt: now,
+    changedBy: ctx.actor.principalId,
+  }
+  const [inserted] = await insertNodeRow(ctx.db, row)
+  return inserted && row
+}
+
+export const kindOf = (node: Node): 'file' | 'folder' | 'space' | 'reserved' =>
+  node.state === 'reserved' ? 'reserved' : node.kind === 'root' ? 'space' : node.kind
+
+export function nameTaken(existing: Node): DomainError {
+  return new DomainError('name-taken', { name: existing.name, parentId: existing.parentId ?? 0, by: kindOf(existing) })
+}
+
+/** How many numbered names are tried before giving up. */
+const MAX_NUMBERED = 10_000
+
+/** The first of `name`, `name (1)`, `name (2)`, … that is free in the container. */
+export async function freeName(
+  ctx: Ctx,
+  parentId: number,
+  name: string,
+  caseRule: 'exact' | 'folded',
+): Promise<string> {
+  for (let count = 0; count < MAX_NUMBERED; count += 1) {
+    const candidate = count === 0 ? name : numberedName(name, count)
+    if (!(await findChild(ctx, parentId, nameKey(candidate, caseRule)))) return candidate
+  }
+  throw new DomainError('name-taken', { name, parentId, by: 'file' })
+}
+
+/**
+ * Makes a folder. Throws `name-refused`, `name-taken`, `forbidden`, `not-found`, `not-a-folder`, and what the gates say.
+ * `rename-new` gives the folder a free name beside a taken one.
+ */
+export function createFolder(
+  ctx: Ctx,
+  input: { parentId: number; name: string; onConflict?: 'fail' | 'rename-new'; attributes?: NodeAttributes },
+): Promise<Node> {
+  return inTx(ctx, async ctx => {
+    const { parent, space } = await openContainer(ctx, input.parentId, 'create')
+    const asked = checkName(input.name)
+    const name = input.onConflict === 'rename-new' ? await freeName(ctx, parent.id, asked, space.caseRule) : asked
+    const [id] = await ctx.database.nextIds(ctx.db, 1)
+    const folder = await tryInsertNode(ctx, {
+      id: id!,
+      kind: 'folder',
+      parent,
+      space,
+      name,
+      label: asked,
+      caseRule: space.caseRule,
+      ...(input.attributes && { attributes: input.attributes }),
+    })
+    if (!folder) throw nameTaken((await findChild(ctx, parent.id, nameKey(name, space.caseRule))) ?? parent)
+    await insertTotals(ctx, folder.id)
+    await ctx.emit({ type: 'node.created', spaceId: space.id, subject1: `node:${folder.id}` })
+    await addTotals(ctx, parent.id, { folders: 1 })
+    return folder
+  })
+}
+
+/** The zero totals of a new container. */
+export async function insertTotals(ctx: TxCtx, nodeId: number): Promise<void> {
+  await ctx.db
+    .insertInto('node_total')
+    .values({ nodeId, files: 0, folders: 0, bytes: 0, binBytes: 0, changedAt: ctx.clock() })
+    .execute()
+}
+
+/** A container for writing, with its space: structure held still, right and gates asked. */
+export async function openContainer(ctx: TxCtx, nodeId: number, action: 'create' | 'write' | 'change' | 'delete') {
+  await holdStructure(ctx, 'shared')
+  const parent = await getContainer(ctx, nodeId)
+  await authorize(ctx, action, parent)
+  const space = await getSpaceRow(ctx, parent.spaceId)
+  requireOpenSpace(ctx, space)
+  return { parent, space }
+}
+
+/**
+ * Keeps folders from being moved or deleted (shared) or anything from being put into them (exclusive) until the end of
+ * the transaction. Without it, a file could be put into a folder that is being deleted at the same moment.
+ */
+export function holdStructure(ctx: TxCtx, mode: 'shared' | 'exclusive'): Promise<void> {
+  return ctx.database.lock(ctx.db, `structure:${ctx.actor.tenantId}`, mode)
+}
+
+/** Throws `revision-conflict` unless the expected revision or snapshot, where given, is the node's. */
+export function requireRevision(node: Node, expected: ExpectedState): void {
+  if (expected.expectedRevision !== undefined && expected.expectedRevision !== node.revision) {
+    throw new DomainError('revision-conflict', { expected: expected.expectedRevision, current: node.revision })
+  }
+  if (expected.expectedSnapshot !== undefined && expected.expectedSnapshot !== node.snapshotUid) {
+    throw new DomainError('revision-conflict', { expected: expected.expectedSnapshot, current: node.snapshotUid })
+  }
+}
+
+export interface ExpectedState {
+  expectedRevision?: number
+  expectedSnapshot?: string
+}
+
+/**
+ * Changes columns of a node and raises revision and snapshot, provided nobody changed it since `node` was read.
+ * Throws `revision-conflict` otherwise, so a caller without an expectation of his own may simply try again.
+ */
+export async function updateNodeRow(ctx: TxCtx, node: Node, columns: Partial<Node>): Promise<Node> {
+  const now = ctx.clock()
+  const changed = await ctx.db
+    .updateTable('node')
+    .set({
+      ...columns,
+      revision: node.revision + 1,
+      snapshotUid: ctx.newId(),
+      changedAt: now,
+      changedBy: ctx.actor.principalId,
+    })
+    .where('id', '=', node.id)
+    .where('revision', '=', node.revision)
+    .returningAll()
+    .executeTakeFirst()
+  if (!changed) throw new DomainError('revision-conflict', { expected: node.revision, current: node.revision + 1 })
+  return changed
+}
+
+/** Renames a node in place; name and label both change. Throws `name-taken`, `name-refused`, `revision-conflict`. */
+export function renameNode(
+  ctx: Ctx,
+  input: { nodeId: number; name: string; onConflict?: 'fail' | 'rename-new' } & ExpectedState,
+): Promise<Node> {
+  return inTx(ctx, async ctx => {
+    const { node, space } = await openForChange(ctx, input.nodeId)
+    requireRevision(node, input)
+    const asked = checkName(input.name)
+    const parentId = node.parentId ?? 0
+    const caseRule = await siblingRule(ctx, node, space)
+    const taken = await findChild(ctx, parentId, nameKey(asked, caseRule))
+    const clashes = taken !== undefined && taken.id !== node.id
+    if (clashes && input.onConflict !== 'rename-new') throw nameTaken(taken)
+    const name = clashes ? await freeName(ctx, parentId, asked, caseRule) : asked
+    const renamed = await updateNodeRow(ctx, node, {
+      name,
+      label: asked,
+      nameKey: nameKey(name, caseRule),
+      nameFold: fold(name),
+    })
+    await ctx.emit({ type: 'node.renamed', spaceId: space.id, subject1: `node:${node.id}` })
+    return renamed
+  })
+}
+
+/** Names of spaces are ruled by what they lie in: the space above, or at the top the exact rule. */
+async function siblingRule(ctx: Ctx, node: Node, space: Space): Promise<'exact' | 'folded'> {
+  if (node.kind !== 'space') return space.caseRule
+  return space.parentSpaceId === null ? 'exact' : (await getSpaceRow(ctx, space.parentSpaceId)).caseRule
+}
+
+/** A live node for a change of name, place or attributes: right, gates and locks asked. */
+export async function openForChange(ctx: TxCtx, nodeId: number) {
+  await holdStructure(ctx, 'shared')
+  const node = await getLiveNode(ctx, nodeId)
+  if (node.spaceId === null) throw new DomainError('forbidden', { action: 'change' })
+  await authorize(ctx, node.kind === 'space' ? 'manage' : 'change', node)
+  const space = await getSpaceRow(ctx, node.spaceId)
+  requireOpenSpace(ctx, space)
+  await requireChangeable(ctx, node)
+  return { node, space }
+}
+
+/** Changes what a client may say of a node. Absent fields stay. */
+export function updateNode(
+  ctx: Ctx,
+  input: { nodeId: number; attributes: NodeAttributes } & ExpectedState,
+): Promise<Node> {
+  return inTx(ctx, async ctx => {
+    const { writeProtected, readProtected, ...plain } = input.attributes
+    const { node, space } = await openForAttributes(ctx, input.nodeId, writeProtected === false)
+    requireRevision(node, input)
+    const changed = await updateNodeRow(ctx, node, {
+      ...plain,
+      ...(writeProtected !== undefined && { writeProtected: Number(writeProtected) }),
+      ...(readProtected !== undefined && { readProtected: Number(readProtected) }),
+    })
+    await ctx.emit({ type: 'node.changed', spaceId: space.id, subject1: `node:${node.id}` })
+    return changed
+  })
+}
+
+/** Lifting write protection must not be stopped by that protection itself. */
+async function openForAttributes(ctx: TxCtx, nodeId: number, lifts: boolean) {
+  if (!lifts) return openForChange(ctx, nodeId)
+  const node = await getLiveNode(ctx, nodeId)
+  if (node.spaceId === null) throw new DomainError('forbidden', { action: 'change' })
+  await authorize(ctx, 'change', node)
+  await requireChangeable(ctx, { ...node, writeProtected: 0 })
+  return { node, space: await getSpaceRow(ctx, node.spaceId) }
+}
+
+const pathUp = prepared<{ nodeId: number }, { id: number; name: string; kind: NodeTable['kind']; depth: number }>(
+  (db, arg) => ({
+    compile: () =>
+      sql<{ id: number; name: string; kind: NodeTable['kind']; depth: number }>`
+      with recursive up (id, "parentId", name, kind, depth) as (
+        select id, "parentId", name, kind, 0 from node where id = ${arg('nodeId')}
+        union all
+        select node.id, node."parentId", node.name, node.kind, up.depth + 1 from up join node on node.id = up."parentId"
+      )
+      select id, name, kind, depth from up order by depth desc`.compile(db),
+  }),
+)
+
+/** The nodes from the tenant's root down to the node itself. */
+export const pathOf = (ctx: Ctx, nodeId: number) => pathUp(ctx.db, { nodeId })
+
+/** The path inside the tenant, such as `/partner5/inbox`; `/` for the root. */
+export async function pathText(ctx: Ctx, nodeId: number): Promise<string> {
+  const steps = await pathOf(ctx, nodeId)
+  return (
+    '/' +
+    steps
+      .filter(step => step.kind !== 'root')
+      .map(step => step.name)
+      .join('/')
+  )
+}

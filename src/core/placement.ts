@@ -1,0 +1,228 @@
+/** Puts received content into the tree under a name, settling what else has that name. One transaction, from load to totals. */
+import type { ConflictStrategy } from '#db/schema.ts'
+import { authorize } from './access.ts'
+import type { TxCtx } from './ctx.ts'
+import { DomainError } from './errors.ts'
+import { requireChangeable, requireWritableSpace } from './gates.ts'
+import { replaceMetadata } from './metadata.ts'
+import { checkName, fold, nameKey } from './names.ts'
+import {
+  findChild,
+  freeName,
+  getContainer,
+  holdStructure,
+  nameTaken,
+  requireRevision,
+  tryInsertNode,
+  updateNodeRow,
+  type ExpectedState,
+  type Node,
+  type NodeAttributes,
+} from './nodes.ts'
+import { getSpaceRow, type Space } from './space-rows.ts'
+import { addTotals, type TotalsDelta } from './totals.ts'
+import { trashNode } from './trash.ts'
+import { binVersion, getCurrentVersion, insertVersion, type NewVersion, type Version } from './versions.ts'
+
+export interface Placement extends ExpectedState {
+  parentId: number
+  name: string
+  /** The name as the user sees it, where it may repeat; the name itself by default. */
+  label?: string
+  onConflict: ConflictStrategy
+  mediaType: string
+  attributes?: NodeAttributes
+  /** Replaces all metadata of one namespace. */
+  metadata?: { namespace: string; values: Readonly<Record<string, string>> }
+  /** The node that the upload holds the name with. */
+  reservedNodeId?: number
+}
+
+export interface Placed {
+  node: Node
+  version: Version
+  /** What the conflict strategy did to another node or to the name. */
+  settled?: { how: 'superseded' | 'replaced' | 'renamed-new' | 'renamed-existing'; nodeId: number; name: string }
+}
+
+type PlacedContent = NewVersion['content']
+
+/** A name may be taken between looking and inserting; then we look again, so often at most. */
+const ATTEMPTS = 5
+
+/**
+ * Throws `name-taken`, `name-refused`, `not-found`, `not-a-folder`, `forbidden`, `revision-conflict`, `quota-exceeded`, and what
+ * gates and locks say.
+ */
+export async function placeFile(ctx: TxCtx, input: Placement, content: PlacedContent): Promise<Placed> {
+  await holdStructure(ctx, 'shared')
+  const parent = await getContainer(ctx, input.parentId)
+  const space = await getSpaceRow(ctx, parent.spaceId)
+  const asked = checkName(input.name)
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const placed = await tryPlace(ctx, { ...input, name: asked }, { parent, space, content })
+    if (placed) return placed
+  }
+  throw new DomainError('busy', {})
+}
+
+interface Site {
+  parent: Node
+  space: Space
+  content: PlacedContent
+}
+
+async function tryPlace(ctx: TxCtx, input: Placement, site: Site): Promise<Placed | undefined> {
+  const { parent, space } = site
+  const existing = await findChild(ctx, parent.id, nameKey(input.name, space.caseRule))
+  if (existing && existing.id === input.reservedNodeId) return fillReserved(ctx, input, site, existing)
+  if (!existing) {
+    requireNothingExpected(input)
+    return insertFile(ctx, input, site, input.name)
+  }
+  if (existing.state === 'live' && existing.kind === 'file' && input.onConflict === 'new-version') {
+    return addVersion(ctx, input, site, existing)
+  }
+  return settle(ctx, input, site, existing)
+}
+
+/** An expected revision means an existing file. */
+function requireNothingExpected({ expectedRevision, expectedSnapshot }: Placement): void {
+  const expected = expectedRevision ?? expectedSnapshot
+  if (expected !== undefined) throw new DomainError('revision-conflict', { expected, current: 0 })
+}
+
+async function settle(ctx: TxCtx, input: Placement, site: Site, existing: Node): Promise<Placed | undefined> {
+  const { parent, space } = site
+  switch (input.onConflict) {
+    case 'fail':
+    case 'new-version': {
+      await authorize(ctx, 'create', parent)
+      throw nameTaken(existing)
+    }
+    case 'rename-new': {
+      const name = await freeName(ctx, parent.id, input.name, space.caseRule)
+      const placed = await insertFile(ctx, input, site, name)
+      return placed && { ...placed, settled: { how: 'renamed-new', nodeId: placed.node.id, name } }
+    }
+    case 'replace': {
+      if (existing.state === 'reserved' || existing.kind !== 'file') throw nameTaken(existing)
+      await authorize(ctx, 'delete', existing)
+      requireRevision(existing, input)
+      await trashNode(ctx, existing)
+      const placed = await insertFile(ctx, input, site, input.name)
+      return placed && { ...placed, settled: { how: 'replaced', nodeId: existing.id, name: existing.name } }
+    }
+    case 'rename-existing': {
+      if (existing.state === 'reserved') throw nameTaken(existing)
+      const name = await renameAway(ctx, site, existing)
+      const placed = await insertFile(ctx, input, site, input.name)
+      return placed && { ...placed, settled: { how: 'renamed-existing', nodeId: existing.id, name } }
+    }
+  }
+}
+
+async function renameAway(ctx: TxCtx, { parent, space }: Site, existing: Node): Promise<string> {
+  await authorize(ctx, 'change', existing)
+  await requireChangeable(ctx, existing)
+  const name = await freeName(ctx, parent.id, existing.name, space.caseRule)
+  const nameColumns = { name, label: name, nameKey: nameKey(name, space.caseRule), nameFold: fold(name) }
+  await updateNodeRow(ctx, existing, nameColumns)
+  await ctx.emit({ type: 'node.renamed', spaceId: space.id, subject1: `node:${existing.id}` })
+  return name
+}
+
+async function insertFile(ctx: TxCtx, input: Placement, site: Site, name: string): Promise<Placed | undefined> {
+  const { parent, space, content } = site
+  await authorize(ctx, 'create', parent)
+  requireWritableSpace(ctx, space)
+  const [nodeId, versionId] = await ctx.database.nextIds(ctx.db, 2)
+  const node = await tryInsertNode(ctx, {
+    id: nodeId!,
+    kind: 'file',
+    parent,
+    space,
+    name,
+    label: input.label ?? input.name,
+    caseRule: space.caseRule,
+    currentVersionId: versionId!,
+    ...(input.attributes && { attributes: input.attributes }),
+  })
+  if (!node) return undefined
+  const version = await insertVersion(ctx, {
+    id: versionId!,
+    nodeId: node.id,
+    content,
+    mediaType: input.mediaType,
+    isFirst: true,
+  })
+  return finish(ctx, input, { node, version }, { files: 1, bytes: content.sizeBytes })
+}
+
+async function fillReserved(ctx: TxCtx, input: Placement, site: Site, reserved: Node): Promise<Placed> {
+  const { parent, space, content } = site
+  await authorize(ctx, 'create', parent)
+  requireWritableSpace(ctx, space)
+  const [versionId] = await ctx.database.nextIds(ctx.db, 1)
+  const version = await insertVersion(ctx, {
+    id: versionId!,
+    nodeId: reserved.id,
+    content,
+    mediaType: input.mediaType,
+    isFirst: true,
+  })
+  const node = await updateNodeRow(ctx, reserved, { state: 'live', currentVersionId: version.id })
+  return finish(ctx, input, { node, version }, { files: 1, bytes: content.sizeBytes })
+}
+
+async function addVersion(ctx: TxCtx, input: Placement, site: Site, existing: Node): Promise<Placed> {
+  const { space, content } = site
+  await authorize(ctx, 'write', existing)
+  requireWritableSpace(ctx, space)
+  await requireChangeable(ctx, existing)
+  requireRevision(existing, input)
+  const before = await getCurrentVersion(ctx, existing)
+  const [versionId] = await ctx.database.nextIds(ctx.db, 1)
+  const node = await updateNodeRow(ctx, existing, {
+    currentVersionId: versionId!,
+    ...timesOf(input.attributes),
+  })
+  const version = await insertVersion(ctx, {
+    id: versionId!,
+    nodeId: node.id,
+    chainId: before.chainId,
+    content,
+    mediaType: input.mediaType,
+    isFirst: false,
+  })
+  await binVersion(ctx, { node: existing, versionId: before.id, cause: 'superseded', deletionId: null })
+  const delta = { bytes: content.sizeBytes - before.sizeBytes, binBytes: before.sizeBytes }
+  const placed = await finish(ctx, input, { node, version }, delta, before.id)
+  return { ...placed, settled: { how: 'superseded', nodeId: node.id, name: node.name } }
+}
+
+/** A new version takes over what its client said of it; what it did not say stays. */
+function timesOf({ clientModifiedAt, clientCreatedAt, notes, classification, expiresAt, title }: NodeAttributes = {}) {
+  const said = { clientModifiedAt, clientCreatedAt, notes, classification, expiresAt, title }
+  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Partial<Node> // only Node columns
+}
+
+async function finish(
+  ctx: TxCtx,
+  input: Placement,
+  placed: Placed,
+  delta: TotalsDelta,
+  before?: number,
+): Promise<Placed> {
+  const { node, version } = placed
+  if (input.metadata) await replaceMetadata(ctx, { nodeId: node.id, ...input.metadata })
+  await ctx.emit({
+    type: 'version.created',
+    spaceId: node.spaceId,
+    subject1: `node:${node.id}`,
+    subject2: `version:${version.id}`,
+    facts: { bytes: version.sizeBytes, ...(before !== undefined && { before }) },
+  })
+  await addTotals(ctx, node.parentId ?? 0, delta)
+  return placed
+}

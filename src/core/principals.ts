@@ -1,0 +1,75 @@
+/** What everybody in a tenant may know of a principal, and when an account may be used. */
+import type { PrincipalKind, PrincipalTable, TenantTable } from '#db/schema.ts'
+import type { Actor, Ctx } from './ctx.ts'
+import { DomainError, type Subject } from './errors.ts'
+import { fold } from './names.ts'
+
+/** Enough to show a principal beside what he did. */
+export type PrincipalRef = Pick<PrincipalTable, (typeof refColumns)[number]>
+
+const refColumns = ['id', 'kind', 'login', 'handle', 'name', 'email', 'state'] as const
+
+/** Kinds that can sign in or hold tokens. */
+export type AccountKind = 'user' | 'guest' | 'administrator' | 'service'
+export const accountKinds: readonly AccountKind[] = ['user', 'guest', 'administrator', 'service']
+
+export const isAccountKind = (kind: PrincipalKind): kind is AccountKind =>
+  (accountKinds as readonly string[]).includes(kind)
+
+/** Parameters that one statement takes on either engine, with room to spare. */
+export const MAX_IDS = 1_000
+
+/** Those of the ids that belong to the tenant, removed ones included. */
+export async function findPrincipals(ctx: Ctx, ids: readonly string[]): Promise<Map<string, PrincipalRef>> {
+  const found = new Map<string, PrincipalRef>()
+  for (const some of chunked([...new Set(ids)], MAX_IDS)) {
+    const rows = await refs(ctx).where('id', 'in', some).execute()
+    for (const row of rows) found.set(row.id, row)
+  }
+  return found
+}
+
+/** Throws `not-found` for an unknown, removed or foreign id, and for one of another kind. */
+export async function getPrincipal(
+  ctx: Ctx,
+  { principalId, kinds, what }: { principalId: string; kinds: readonly PrincipalKind[]; what: Subject },
+): Promise<PrincipalRef> {
+  const row = await refs(ctx).where('id', '=', principalId).executeTakeFirst()
+  if (!row || row.state === 'removed' || !kinds.includes(row.kind))
+    throw new DomainError('not-found', { what, id: principalId })
+  return row
+}
+
+export function findPrincipalByLogin(ctx: Ctx, login: string): Promise<PrincipalRef | undefined> {
+  return refs(ctx).where('loginKey', '=', fold(login)).executeTakeFirst()
+}
+
+export function findPrincipalByHandle(ctx: Ctx, handle: string): Promise<PrincipalRef | undefined> {
+  return refs(ctx).where('handle', '=', handle).executeTakeFirst()
+}
+
+/** Addresses are not unique: several accounts may share one. */
+export function findPrincipalsByEmail(ctx: Ctx, email: string): Promise<PrincipalRef[]> {
+  return refs(ctx).where('emailKey', '=', fold(email)).where('state', '!=', 'removed').orderBy('id').execute()
+}
+
+const refs = (ctx: Ctx) => ctx.db.selectFrom('principal').select(refColumns).where('tenantId', '=', ctx.actor.tenantId)
+
+/** Why an account may not be used now; undefined when it may. */
+export function accountRefusal(
+  account: Pick<PrincipalTable, 'state' | 'expiresAt'> & { tenantState: TenantTable['state'] },
+  now: number,
+): 'blocked' | 'expired' | 'removed' | 'tenant' | undefined {
+  if (account.state !== 'active') return account.state
+  if (account.expiresAt !== null && account.expiresAt <= now) return 'expired'
+  return account.tenantState === 'active' ? undefined : 'tenant'
+}
+
+/** In which capacity an account acts unless a caller lowers it. */
+export const capacityOf = (kind: AccountKind): Actor['capacity'] =>
+  kind === 'administrator' ? 'administrator' : 'user'
+
+/** Pieces of at most `size` entries. */
+export function* chunked<T>(entries: readonly T[], size: number): Generator<T[]> {
+  for (let start = 0; start < entries.length; start += size) yield entries.slice(start, start + size)
+}

@@ -1,0 +1,109 @@
+/** Listing and counting what is in a directory. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Type as T } from 'typebox'
+import type { Ctx } from '#core/ctx.ts'
+import { DomainError } from '#core/errors.ts'
+import { countPlace, listPlace, requireAllowed, resolvePath, type ListedNode, type Place } from '#core/vfs.ts'
+import { attributeReader, NAMESPACE } from './attributes.ts'
+import { listErrors, op, refusals } from './errors.ts'
+import { CountQuery, ListQuery, parseAttributes, parseCount, parseList } from './list-query.ts'
+import { directoryPath, linksOf, virtualPath, type Links } from './paths.ts'
+import { builtInNames, DirectoryPath, Listing } from './schemas.ts'
+
+const listRefusals = { 400: 'Invalid query or path.', 401: refusals[401], 403: refusals[403]('list'), 404: refusals.path }
+
+export const directoryOperations = ({ publicUrl }: { publicUrl: string | undefined }) => [
+  op({
+    id: 'countElements',
+    method: 'GET',
+    path: '/countelements/{path}',
+    routes: ['/countelements', '/countelements/*'],
+    tag: 'Count elements',
+    summary: 'Count the elements of a directory',
+    params: DirectoryPath,
+    query: CountQuery,
+    reply: T.Integer({ minimum: 0 }),
+    alternatives: { 'text/plain': T.String({ pattern: '^[0-9]+$' }) },
+    refusals: listRefusals,
+    errors: listErrors,
+    handler: async ({ ctx, query, request, reply }) => {
+      const { place } = await openDirectory(ctx, request)
+      const count = String(await countPlace(ctx, place, parseCount(query)))
+      return reply.type(wantsText(request) ? 'text/plain' : 'application/json').send(count)
+    },
+  }),
+  op({
+    id: 'listDirectory',
+    method: 'GET',
+    path: '/directories/{path}',
+    routes: ['/directories', '/directories/*'],
+    tag: 'Directories',
+    summary: 'List a directory',
+    description: 'One level. Folders and files alike, filtered, then ordered, then paged.',
+    params: DirectoryPath,
+    query: ListQuery,
+    reply: Listing,
+    refusals: listRefusals,
+    errors: listErrors,
+    handler: async ({ ctx, query, request, reply }) => {
+      const { place, path } = await openDirectory(ctx, request)
+      const names = parseAttributes(query.attributes)
+      const { total, rows } = await listPlace(ctx, place, { ...parseList(query), metadataNamespace: NAMESPACE })
+      const links = linksOf(request, publicUrl)
+      return sendText(reply, listingText({ path, links, total, rows, names: names ?? builtInNames }))
+    },
+  }),
+]
+
+/** A directory that the caller may list: the right is asked before anything is said about what exists. */
+async function openDirectory(ctx: Ctx, request: FastifyRequest): Promise<{ place: Place; path: string[] }> {
+  const path = directoryPath(request)
+  const target = await resolvePath(ctx, path)
+  await requireAllowed(ctx, target, 'list')
+  const { place } = target
+  if (!place || (place.kind === 'node' && place.node.kind === 'file')) {
+    throw new DomainError('not-found', { what: 'path', id: virtualPath(path) })
+  }
+  return { place, path }
+}
+
+const wantsText = ({ headers: { accept = '' } }: FastifyRequest) => /\btext\/plain\b/.test(accept) && !/json|\*\/\*/.test(accept)
+
+const sendText = (reply: FastifyReply, text: string) => reply.type('application/json; charset=utf-8').send(text)
+
+interface ListingFacts {
+  path: readonly string[]
+  links: Links
+  total: number
+  rows: readonly ListedNode[]
+  /** Attributes to show, in this order. */
+  names: readonly string[]
+}
+
+/**
+ * The listing as JSON text. Built by hand: it is the hot path of large directories, and objects cannot keep the asked order
+ * of names that look like numbers.
+ */
+function listingText({ path, links, total, rows, names }: ListingFacts): string {
+  const attributes = names.map(name => ({ start: `${JSON.stringify(name)}:`, read: attributeReader(name) }))
+  const folder = virtualPath(path)
+  const id = jsonInner(folder === '/' ? '/' : `${folder}/`)
+  const [files, metadata, directories] = (['files', 'metadata', 'directories'] as const).map(resource =>
+    jsonInner(`${links(resource, path)}/`),
+  )
+  const entries = rows.map(row => {
+    const name = encodeURIComponent(row.name)
+    const isFolder = row.kind === 'folder'
+    const shown = attributes.map(({ start, read }) => start + JSON.stringify(isFolder ? '' : read(row)))
+    const place = isFolder ? `"uri":"${directories}${name}"` : `"uri":"${files}${name}","metaUri":"${metadata}${name}"`
+    const fileset = isFolder ? '' : `,"fileset":${row.versionId}`
+    return (
+      `{"id":"${id}${jsonInner(row.name)}",${place},"filename":${JSON.stringify(row.name)}${fileset},"owner":"",` +
+      `"directory":${isFolder},"attributes":{${shown.join(',')}}}`
+    )
+  })
+  return `{"uri":${JSON.stringify(links('directories', path))},"totalCount":"${total}","files":[${entries.join(',')}]}`
+}
+
+/** Text as it stands between the quotes of a JSON text. */
+const jsonInner = (text: string) => JSON.stringify(text).slice(1, -1)

@@ -1,0 +1,62 @@
+/** From an address to a file that the caller may use: right first, existence after it. */
+import type { FastifyRequest } from 'fastify'
+import type { Ctx } from '#core/ctx.ts'
+import { DomainError, isDomainError } from '#core/errors.ts'
+import type { Node } from '#core/nodes.ts'
+import type { Action, ActionSet } from '#core/permissions.ts'
+import { deleteNode } from '#core/trash.ts'
+import { findFile, requireAllowed, resolvePath } from '#core/vfs.ts'
+import { okAnswer } from './answers.ts'
+import { filePath, filesetId, virtualPath } from './paths.ts'
+
+export interface OpenFile {
+  node: Node
+  path: readonly string[]
+  fileset: number
+  allowed: ActionSet
+}
+
+/**
+ * The file at the path of the address.
+ * Throws `no-view`, `path-refused`, `invalid-input` of `filename`, `forbidden`, `not-found`, `not-a-file` for a directory.
+ */
+export async function openFile(ctx: Ctx, request: FastifyRequest, action: Action): Promise<OpenFile> {
+  const path = filePath(request)
+  const target = await resolvePath(ctx, path)
+  await requireAllowed(ctx, target, action)
+  if (!target.parent) throw new DomainError('not-found', { what: 'path', id: virtualPath(path.slice(0, -1)) })
+  if (!target.place) throw new DomainError('not-found', { what: 'file', id: virtualPath(path) })
+  if (target.place.kind === 'top') throw new DomainError('invalid-input', { field: 'filename', rule: 'missing' })
+  const { node } = target.place
+  if (node.currentVersionId === null) throw new DomainError('not-a-file', { nodeId: node.id })
+  return { node, path, fileset: node.currentVersionId, allowed: target.allowed }
+}
+
+/** The file whose current content has the number of the address. */
+export async function openFileset(ctx: Ctx, request: FastifyRequest, action: Action): Promise<OpenFile> {
+  const fileset = filesetId(request)
+  const { node, path, ...found } = await findFile(ctx, fileset)
+  await requireAllowed(ctx, { ...found, nearest: { kind: 'node', node } }, action)
+  return { node, path, fileset, allowed: found.allowed }
+}
+
+/** Deletes just what was found, and says which content that was. */
+export const deleteOpened = (ctx: Ctx, open: () => Promise<OpenFile>) =>
+  untilUnchanged(async () => {
+    const { node, fileset } = await open()
+    await deleteNode(ctx, { nodeId: node.id, expectedRevision: node.revision })
+    return okAnswer(ctx, 'File deleted', fileset)
+  })
+
+const ATTEMPTS = 5
+
+/** Repeats an act that another caller's change came between; `work` looks the file up anew each time. */
+export async function untilUnchanged<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (attempt === ATTEMPTS || !isDomainError(error, 'revision-conflict')) throw error
+    }
+  }
+}

@@ -1,0 +1,49 @@
+/** Work that comes back: each kind is one job row at a time, whichever process arms it. */
+import { inTx, type Ctx } from '#core/ctx.ts'
+import { enqueue, type JobKind } from '#core/jobs.ts'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+
+type RecurringKind = Exclude<JobKind, 'blob.collect' | 'database.scrub' | 'backup.hold'>
+
+/** Longest pause between the end of one run and the next. */
+const everyMs: Record<RecurringKind, number> = {
+  'audit.seal': MINUTE,
+  'upload.expire': 5 * MINUTE,
+  expiry: 5 * MINUTE,
+  'trash.purge': HOUR,
+  'clean-up': HOUR,
+  'audit.drop': HOUR,
+  sweep: 6 * HOUR,
+}
+
+/** A done job must be remembered for longer than any pause above. */
+export const REMEMBER_DONE_MS = 48 * HOUR
+
+/** Adds the next run of each kind that has none waiting or running. May be called by many, at any time. */
+export async function armSchedule(ctx: Ctx): Promise<void> {
+  const last = await lastRuns(ctx)
+  for (const [kind, pause] of Object.entries(everyMs) as [RecurringKind, number][]) {
+    const run = last.get(kind)
+    if (run?.pending) continue
+    const runAt = run?.endedAt ? run.endedAt + pause : ctx.clock()
+    await inTx(ctx, ctx => enqueue(ctx, { kind, payload: {}, dedupKey: `recurring:${kind}`, runAt }))
+  }
+}
+
+async function lastRuns(ctx: Ctx) {
+  const rows = await ctx.db
+    .selectFrom('job')
+    .select(({ fn }) => ['kind', 'state', fn.max('endedAt').as('endedAt')])
+    .where('kind', 'in', Object.keys(everyMs))
+    .groupBy(['kind', 'state'])
+    .execute()
+  const runs = new Map<string, { pending: boolean; endedAt: number }>()
+  for (const { kind, state, endedAt } of rows) {
+    const known = runs.get(kind) ?? { pending: false, endedAt: 0 }
+    const pending = state === 'ready' || state === 'running'
+    runs.set(kind, { pending: known.pending || pending, endedAt: Math.max(known.endedAt, endedAt ?? 0) })
+  }
+  return runs
+}

@@ -1,0 +1,78 @@
+/** What the main thread and the data worker say to each other. A transfer is named by the id of its line. */
+import { DomainError } from '#core/errors.ts'
+import { damaged, FRAME_BYTES } from './frames.ts'
+
+/** One slot of shared memory; a whole number of frames, so that only the last slot of a segment is cut. */
+export const SLOT_BYTES = 4 * FRAME_BYTES
+/** Slots that one transfer may hold: the back pressure of writing. */
+export const RING_SLOTS = 3
+/** Frames that one step of reading brings. */
+export const STEP_FRAMES = 4
+/** Steps that may be under way or unread: the back pressure of reading. */
+export const STEPS_AHEAD = 3
+
+export interface CreateRequest {
+  stagePath: string
+  objectPath: string
+  /** Folders from the store's root down to that of `objectPath`. */
+  objectFolders: string[]
+  /** The key of the segment, not of the blob. */
+  key: Uint8Array
+  md5: boolean
+}
+
+export interface ReadRequest {
+  path: string
+  /** The key of the segment, not of the blob. */
+  key: Uint8Array
+  sizeBytes: number
+  start: number
+  /** Exclusive. */
+  end: number
+}
+
+/** A request about one transfer. */
+export type Request =
+  | { op: 'create'; create: CreateRequest }
+  | { op: 'write'; slot: number; length: number }
+  | { op: 'finish'; slot?: number; length: number }
+  | { op: 'abort' }
+  | { op: 'read'; read: ReadRequest }
+  | { op: 'more' }
+  | { op: 'leave' }
+
+/** A request about shared memory. */
+export type SlotRequest = { op: 'share'; slot: number; memory: SharedArrayBuffer } | { op: 'unshare'; slot: number }
+
+export type ToWorker = (Request & { id: number }) | SlotRequest
+
+export type Answer =
+  | { did: 'create' }
+  | { did: 'take'; slot: number }
+  | { did: 'finish'; sizeBytes: number; sha256: string; md5?: string }
+  | { did: 'abort' }
+  | { did: 'read'; chunks: Uint8Array[]; last: boolean }
+  | { did: 'leave' }
+  | ({ did: 'fail' } & Failure)
+
+/** An error on its way between threads; a class does not survive it. */
+export interface Failure {
+  code: string
+  message: string
+}
+
+export type FromWorker = Answer & { id: number }
+
+export type Reply = (answer: Answer, transfer?: ArrayBuffer[]) => void
+
+export function describeFailure(error: unknown): Failure {
+  if (!(error instanceof Error)) return { code: '', message: String(error) }
+  return { code: 'code' in error ? String(error.code) : '', message: error.message }
+}
+
+/** The error to throw for a failure in the worker; of a damaged segment it says no more than that. */
+export function toError({ code, message }: Failure): Error {
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new DomainError('storage-full', {})
+  if (code === 'content-damaged') return damaged()
+  return Object.assign(new Error(`Blob store: ${message}`), { code })
+}
