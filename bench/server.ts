@@ -1,9 +1,10 @@
 /** Entrepot as a target: set up through its own commands, measured over the MFT API. */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { text } from 'node:stream/consumers'
 import { freePort, startProgram } from './children.ts'
 import { requestHead, type Wire } from './connection.ts'
 import { subject, type Running, type Target } from './bench.ts'
@@ -17,9 +18,25 @@ const account = { username: 'bench', password: 'correct horse bench 5' }
 const state = (folders: readonly string[]) => ({
   users: [{ ...account, email: 'bench@example.com', homeSpace: 'bench' }],
   spaces: [
-    { name: 'bench', folders, grants: [{ user: 'bench', allow: ['list', 'read', 'create', 'write', 'delete'] }] },
+    {
+      name: 'bench',
+      owner: 'bench',
+      folders,
+      grants: [{ user: 'bench', allow: ['list', 'read', 'create', 'write', 'delete'] }],
+    },
   ],
 })
+
+/** Runs one of Entrepot's commands; rejects with what it said. */
+async function runCommand(command: readonly string[], env: Record<string, string>): Promise<void> {
+  const running = spawn(process.execPath, [entry, ...command], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...env },
+  })
+  const said = text(running.stderr)
+  const [code] = await once(running, 'close')
+  if (code !== 0) throw new Error(`entrepot ${command[0]} ended with ${code}: ${(await said).trim()}`)
+}
 
 async function login(port: number): Promise<string> {
   const response = await fetch(`http://127.0.0.1:${port}/2.0/login/basic`, {
@@ -71,8 +88,7 @@ export async function findServer(): Promise<Target> {
       const file = join(root, 'state.yaml')
       await mkdir(env.ENTREPOT_DATA_DIR)
       await writeFile(file, JSON.stringify(state(folders)))
-      for (const command of [['init'], ['apply', file]])
-        await run(process.execPath, [entry, ...command], { cwd: root, env: { ...process.env, ...env } })
+      for (const command of [['init'], ['apply', file]]) await runCommand(command, env)
       return { start: () => start(root, env) }
     },
   }

@@ -12,7 +12,7 @@ import { findTenantByHost } from '#core/tenants.ts'
 import { startTouches } from '#core/touches.ts'
 import { findUserByLogin, updateUser } from '#core/users.ts'
 import { openDatabase } from '#db/open.ts'
-import { addMft, mftDescription } from '#dialects/mft/index.ts'
+import { mft, mftDescription } from '#dialects/mft/index.ts'
 import { addDocs } from '#http/docs.ts'
 import { addHealth, addMetrics } from '#http/health.ts'
 import type { DialectDescription } from '#http/openapi.ts'
@@ -119,7 +119,13 @@ interface ServerParts extends Parts {
 }
 
 /** Serves the dialects that are switched on. */
-export async function startServer({ config, installation, log, checkReady, metrics }: ServerParts): Promise<RunningServer> {
+export async function startServer({
+  config,
+  installation,
+  log,
+  checkReady,
+  metrics,
+}: ServerParts): Promise<RunningServer> {
   const app = createServer({
     log,
     newId: installation.deps.newId,
@@ -130,7 +136,7 @@ export async function startServer({ config, installation, log, checkReady, metri
     loggedUrl,
     observer: metrics,
   })
-  for (const name of config.dialects) dialects[name].add(app, config, installation.deps)
+  for (const name of config.dialects) await addDialect(app, name, config, installation.deps)
   addDocs(
     app,
     config.dialects.map(name => dialects[name].description),
@@ -142,19 +148,28 @@ export async function startServer({ config, installation, log, checkReady, metri
 
 interface Dialect {
   description: DialectDescription
-  add(app: FastifyInstance, config: Config, deps: Deps): void
+  add(app: FastifyInstance, config: Config, deps: Deps): Promise<void>
 }
 
 const dialects: Record<DialectName, Dialect> = {
   mft: {
     description: mftDescription,
     add: (app, { publicUrl, cookieSecure, cookieSameSite }, deps) =>
-      addMft(app, {
+      mft(app, {
         deps,
         publicUrl: publicUrl || undefined,
         cookies: { secure: cookieSecure, ...(cookieSameSite !== 'off' && { sameSite: cookieSameSite }) },
       }),
   },
+}
+
+async function addDialect(app: FastifyInstance, name: DialectName, config: Config, deps: Deps): Promise<void> {
+  await app.register(async scope => {
+    scope.addHook('onRoute', route => {
+      route.config = { ...route.config, dialect: name }
+    })
+    await dialects[name].add(scope, config, deps)
+  })
 }
 
 function urlOf(app: FastifyInstance, host: string): string {
@@ -181,7 +196,13 @@ interface AdminParts extends Parts {
 }
 
 /** Health and metrics on a port of their own. Undefined when it is switched off. */
-export async function startAdmin({ config, log, installation, checkReady, metrics }: AdminParts): Promise<RunningServer | undefined> {
+export async function startAdmin({
+  config,
+  log,
+  installation,
+  checkReady,
+  metrics,
+}: AdminParts): Promise<RunningServer | undefined> {
   if (config.adminPort === null) return undefined
   const app = createServer({
     log,
@@ -199,7 +220,11 @@ export async function startAdmin({ config, log, installation, checkReady, metric
 }
 
 /** A second installation on one machine should start without configuration too: it takes a free admin port. */
-async function listenAdmin(app: FastifyInstance, { adminHost, adminPort, adminPortChosen }: Config, log: Logger): Promise<void> {
+async function listenAdmin(
+  app: FastifyInstance,
+  { adminHost, adminPort, adminPortChosen }: Config,
+  log: Logger,
+): Promise<void> {
   try {
     await app.listen({ host: adminHost, port: adminPort ?? 0 })
   } catch (error) {
@@ -209,7 +234,8 @@ async function listenAdmin(app: FastifyInstance, { adminHost, adminPort, adminPo
   }
 }
 
-export const isAddressInUse = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+export const isAddressInUse = (error: unknown) =>
+  error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
 
 /** How often missing recurring jobs are added. */
 const ARM_EVERY_MS = 30_000

@@ -2,4 +2,4 @@
 /** The command line: `entrepot --help` lists what it can do. */
 import { runProgram } from '#cli/program.ts'
 
-process.exitCode = await runProgram(process.argv.slice(2), process.env)
+process.exitCode = await runProgram(process.argv.slice(2))

@@ -18,8 +18,9 @@ const store = /^(#db\/|#core\/|kysely$)/
 const free = /^(node:|\.\/)/
 
 const sources = globSync('src/*/**/*.ts').filter(file => !file.endsWith('.test.ts'))
+const imports = /^(?:import|export|\})[^'\n]*\bfrom '([^']+)'|\bimport\('([^']+)'\)|^import '([^']+)'/gm
 const importsOf = (file: string) =>
-  [...readFileSync(file, 'utf8').matchAll(/\b(?:from|import) ?\(?'([^']+)'/g)].map(([, target]) => target!)
+  [...readFileSync(file, 'utf8').matchAll(imports)].map(([, from, dynamic, bare]) => from ?? dynamic ?? bare ?? '')
 
 test('every import follows the layers', () => {
   expect(sources.length).toBeGreaterThan(10) // a checker that sees no files must not pass
@@ -34,21 +35,33 @@ test('every import follows the layers', () => {
 
 test('no file reaches into another folder by a relative path, tests included', () => {
   const files = globSync('{src,test,bench}/**/*.ts')
-  const crossings = files.flatMap(file => importsOf(file).filter(target => target.startsWith('../')).map(t => `${file} -> ${t}`))
+  const crossings = files.flatMap(file =>
+    importsOf(file)
+      .filter(target => target.startsWith('../'))
+      .map(t => `${file} -> ${t}`),
+  )
   expect(crossings).toEqual([])
 })
 
 /** Vendors, and the words that only their products have. */
-const foreign = /\b(dracoon|synkzone|sofie|core ?data|primeur|mft|rooms?|zones?|filesets?|data ?mover)\b/i
+const foreign =
+  /\b(dracoon|synkzone|sofie|core ?data|primeur|mft|rooms|room(?:id|name)|zones?|filesets?|data ?mover)\b/i
 
 test('the core and what lies below it know no vendor and no vendor words', () => {
   const files = sources.filter(file => /^src\/(core|db|platform|jobs)\//.test(file))
   expect(files.length).toBeGreaterThan(10)
-  const lines = files.flatMap(file => readFileSync(file, 'utf8').split('\n').map((line, at) => ({ at: `${file}:${at + 1}`, line })))
+  const lines = files.flatMap(file =>
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .map((line, at) => ({ at: `${file}:${at + 1}`, line })),
+  )
   expect(lines.filter(({ line }) => foreign.test(line)).map(({ at, line }) => `${at} ${line.trim()}`)).toEqual([])
 })
 
-test('only the configuration reads the environment', () => {
-  const readers = globSync('src/**/*.ts').filter(file => /process\.env/.test(readFileSync(file, 'utf8')) && !file.endsWith('.test.ts'))
+test('only the configuration reads variables of the environment; entry points hand it over whole', () => {
+  const reads = /process\.env[.[]|\} = process\.env/
+  const readers = globSync('src/**/*.ts').filter(
+    file => !file.endsWith('.test.ts') && reads.test(readFileSync(file, 'utf8')),
+  )
   expect(readers.filter(file => file !== 'src/config.ts')).toEqual([])
 })

@@ -8,7 +8,7 @@ type Wording = { readonly [C in ErrorCode]?: (details: ErrorDetails[C]) => strin
 /** Refusals that commands commonly meet; others are told by their code. */
 const wording: Wording = {
   'not-found': ({ what, id }) => `There is no ${what} ${id}`,
-  'forbidden': ({ action }) => `Not permitted: ${action}`,
+  forbidden: ({ action }) => `Not permitted: ${action}`,
   'password-refused': ({ rule }) => `The password is refused: ${rule}`,
   'name-taken': ({ name, by }) => `The name ${name} is taken by a ${by}`,
   'name-refused': ({ name, rule }) => `The name ${JSON.stringify(name)} is refused: ${rule}`,
@@ -22,7 +22,7 @@ const wording: Wording = {
   'content-damaged': ({ what }) => `Damaged content: ${what}`,
   'invalid-input': ({ field, rule }) => `${field} is refused: ${rule}`,
   'wrong-state': ({ what, state, needed }) => `The ${what} is ${state}, but must be ${needed}`,
-  'busy': () => 'The database is busy, try again',
+  busy: () => 'The database is busy, try again',
 }
 
 /** The text for a refusal, or undefined for a fault of the program. */

@@ -12,11 +12,14 @@ export interface TenantOption {
 }
 
 /** Runs `work` on the opened installation and closes it again. A first start says how to sign in. */
-export async function withInstallation<T>(work: (installation: Installation, config: Config) => Promise<T>): Promise<T> {
+export async function withInstallation<T>(
+  work: (installation: Installation, config: Config) => Promise<T>,
+): Promise<T> {
   const config = readConfig(process.env)
   const installation = await openInstallation(config, createLog({ level: config.logLevel, format: config.logFormat }))
   try {
-    if (installation.signIn) print(greeting(installation.signIn, expectedUrl(config)))
+    if (installation.signIn)
+      print(greeting(installation.signIn, { baseUrl: expectedUrl(config), dialects: config.dialects }))
     return await work(installation, config)
   } finally {
     await installation.close()

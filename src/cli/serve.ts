@@ -1,7 +1,15 @@
 /** `serve`, `worker` and `init`: the commands that start something. */
 import cluster from 'node:cluster'
 import type { Command } from 'commander'
-import { openInstallation, startAdmin, startJobs, startServer, type Installation, type Running, type RunningServer } from '#app'
+import {
+  openInstallation,
+  startAdmin,
+  startJobs,
+  startServer,
+  type Installation,
+  type Running,
+  type RunningServer,
+} from '#app'
 import { readConfig, type Config } from '#config'
 import { checkReady } from '#core/readiness.ts'
 import { countJobs } from '#jobs/queue.ts'
@@ -101,7 +109,8 @@ const joined =
     (await Promise.all(sources.map(source => source.text()))).join('\n')
 
 function announce({ config, installation, log }: Life, url: string, admin: RunningServer | undefined): void {
-  if (installation.signIn) print(greeting(installation.signIn, config.publicUrl || url))
+  const { signIn } = installation
+  if (signIn) print(greeting(signIn, { baseUrl: config.publicUrl || url, dialects: config.dialects }))
   log.info({ url, ...(admin && { admin: admin.url }) }, 'ready')
 }
 
@@ -129,7 +138,7 @@ async function live(
   }
   log.info('stopped')
   // A worker's channel to the primary process would keep it alive.
-  if (cluster.isWorker) process.disconnect()
+  if (cluster.isWorker) process.disconnect?.()
 }
 
 function stopOn(signals: readonly NodeJS.Signals[]): { signal: AbortSignal; asked: Promise<void> } {

@@ -6,7 +6,10 @@ import type { SegmentTable, VersionTable } from '#db/schema.ts'
 import type { Ctx, TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 
-/** Anything that yields the bytes of a body: a Node stream, a multipart part, an array. */
+/**
+ * Anything that yields the bytes of a body: a Node stream, a multipart part, an array. A chunk counts only until the next one is
+ * asked for: its memory may be given back then.
+ */
 export type Body = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 
 const DATA_KEY_BYTES = 32
@@ -111,7 +114,7 @@ async function takeUpTo(chunks: AsyncIterator<Uint8Array>, limit: number) {
   while (size <= limit) {
     const next = await chunks.next()
     if (next.done) return { chunks: taken, ended: true }
-    taken.push(next.value)
+    taken.push(Buffer.from(next.value)) // a copy: the chunk goes with the next one
     size += next.value.byteLength
   }
   return { chunks: taken, ended: false }

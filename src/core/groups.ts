@@ -4,7 +4,7 @@ import type { PrincipalTable } from '#db/schema.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { fold } from './names.ts'
-import { accountKinds, chunked, findPrincipals, getPrincipal, MAX_IDS, type PrincipalRef } from './principals.ts'
+import { accountKinds, chunked, containsFolded, findPrincipals, MAX_IDS, type PrincipalRef } from './principals.ts'
 import { dropRightsOf, hasRight, requireRight, requireRightsOver } from './roles.ts'
 
 export type Group = Pick<PrincipalTable, 'id' | 'name' | 'createdAt' | 'createdBy' | 'changedAt'>
@@ -82,8 +82,7 @@ export async function listGroups(
   { search = '', offset = 0, limit }: { search?: string; offset?: number; limit: number },
 ): Promise<{ total: number; rows: Group[] }> {
   await requireRight(ctx, 'users.read', 'users.manage', 'groups.manage')
-  const matching =
-    search === '' ? groups(ctx) : groups(ctx).where('nameFold', 'like', `%${fold(search).replace(/[%_]/g, '')}%`)
+  const matching = search === '' ? groups(ctx) : groups(ctx).where(containsFolded('nameFold', search))
   const { total } = await matching.select(eb => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow()
   const rows = await matching.select(columns).orderBy('nameFold').orderBy('id').offset(offset).limit(limit).execute()
   return { total, rows }

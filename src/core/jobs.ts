@@ -10,8 +10,6 @@ export interface JobPayloads {
   'database.scrub': Record<never, never>
   /** Remove stored objects that no row knows, and collect blobs that nothing refers to. */
   sweep: Record<never, never>
-  /** Expire abandoned uploads and forget ended ones. */
-  'upload.expire': Record<never, never>
   /** Delete files and block or remove accounts whose time has come. */
   expiry: Record<never, never>
   /** Purge what has been in the trash for too long, and superseded versions beyond the space's number. */

@@ -25,7 +25,7 @@ export function checkNewPassword(plain: string, settings: Settings): void {
     new DomainError('password-refused', { rule })
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (!plain.isWellFormed() || /[\u0000-\u001f\u007f]/.test(plain)) throw refuse('forbidden-character')
-  if ([...plain].length < settings.passwordMinLength) throw refuse('too-short')
+  if (Array.from(plain).length < settings.passwordMinLength) throw refuse('too-short')
   if (Buffer.byteLength(plain) > MAX_PASSWORD_BYTES) throw refuse('too-long')
 }
 

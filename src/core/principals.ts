@@ -1,4 +1,5 @@
 /** What everybody in a tenant may know of a principal, and when an account may be used. */
+import { sql } from 'kysely'
 import type { PrincipalKind, PrincipalTable, TenantTable } from '#db/schema.ts'
 import type { Actor, Ctx } from './ctx.ts'
 import { DomainError, type Subject } from './errors.ts'
@@ -68,6 +69,12 @@ export function accountRefusal(
 /** In which capacity an account acts unless a caller lowers it. */
 export const capacityOf = (kind: AccountKind): Actor['capacity'] =>
   kind === 'administrator' ? 'administrator' : 'user'
+
+/** A condition: the folded column contains the text, whose own `%` and `_` mean nothing special. */
+export function containsFolded(column: 'nameFold' | 'loginKey' | 'emailKey', text: string) {
+  const pattern = `%${fold(text).replace(/[\\%_]/g, '\\$&')}%`
+  return sql<boolean>`${sql.ref(column)} like ${pattern} escape '\\'`
+}
 
 /** Pieces of at most `size` entries. */
 export function* chunked<T>(entries: readonly T[], size: number): Generator<T[]> {

@@ -42,7 +42,11 @@ export async function unknownSegments(ctx: Ctx, segmentIds: readonly string[]): 
 /** Collects old blobs to which neither a version nor a running upload refers. Answers how many. */
 async function sweepBlobs(ctx: Ctx): Promise<number> {
   let swept = 0
-  for (let blobIds = await unusedBlobs(ctx, ''); blobIds.length > 0; blobIds = await unusedBlobs(ctx, blobIds.at(-1)!)) {
+  for (
+    let blobIds = await unusedBlobs(ctx, '');
+    blobIds.length > 0;
+    blobIds = await unusedBlobs(ctx, blobIds.at(-1)!)
+  ) {
     await collectBlobs(ctx, { blobIds })
     swept += blobIds.length
   }

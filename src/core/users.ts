@@ -1,5 +1,4 @@
 /** Accounts: users, guests, administrators and services. A removed one keeps its row and name and frees its login. */
-import { sql } from 'kysely'
 import type { PrincipalTable } from '#db/schema.ts'
 import { checkPassword } from './auth.ts'
 import { inTx, systemActor, type Ctx, type TxCtx } from './ctx.ts'
@@ -8,7 +7,7 @@ import { leaveAllGroups } from './groups.ts'
 import { loadIpRanges, storeIpRanges } from './ip-ranges.ts'
 import { fold } from './names.ts'
 import { checkNewPassword, hashPassword } from './passwords.ts'
-import { accountKinds, type AccountKind } from './principals.ts'
+import { accountKinds, containsFolded, type AccountKind } from './principals.ts'
 import { dropRightsOf, requireRight, requireRightsOver } from './roles.ts'
 import { endSessionsOf } from './sessions.ts'
 import { revokeTokensOf } from './tokens.ts'
@@ -134,10 +133,8 @@ export async function listUsers(
   if (kinds.length === 0 || states.length === 0) return { total: 0, rows: [] }
   let matching = users(ctx).where('kind', 'in', kinds).where('state', 'in', states)
   if (search !== '') {
-    const pattern = `%${fold(search).replace(/[\\%_]/g, '\\$&')}%`
-    const matches = (column: 'nameFold' | 'loginKey' | 'emailKey') =>
-      sql<boolean>`${sql.ref(column)} like ${pattern} escape '\\'`
-    matching = matching.where(eb => eb.or([matches('nameFold'), matches('loginKey'), matches('emailKey')]))
+    const columns = ['nameFold', 'loginKey', 'emailKey'] as const
+    matching = matching.where(eb => eb.or(columns.map(column => containsFolded(column, search))))
   }
   const { total } = await matching.select(eb => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow()
   const rows = await matching.select(columns).orderBy('nameFold').orderBy('id').offset(offset).limit(limit).execute()
@@ -194,19 +191,25 @@ export async function changeOwnPassword(
 async function replacePassword(ctx: Ctx, { userId, password }: { userId: string; password: string }): Promise<void> {
   checkNewPassword(password, ctx.settings)
   const passwordHash = await hashPassword(password)
-  await inTx(ctx, async ctx => {
-    const now = ctx.clock()
-    const row = await ctx.db
-      .updateTable('principal')
-      .set({ passwordHash, passwordChangedAt: now, changedAt: now })
-      .where('id', '=', userId)
-      .where('state', '!=', 'removed')
-      .returning('id')
-      .executeTakeFirst()
-    if (!row) throw new DomainError('not-found', { what: 'user', id: userId })
-    await endSessionsOf(ctx, userId, { except: ctx.actor.sessionId })
-    await ctx.emit({ type: 'user.password-changed', subject1: `user:${userId}` })
-  })
+  await inTx(ctx, ctx => writePasswordHash(ctx, { userId, passwordHash }))
+}
+
+/** Puts a new hash in place and ends the sessions. Authorises nothing: for `setPassword` and whole configurations. */
+export async function writePasswordHash(
+  ctx: TxCtx,
+  { userId, passwordHash }: { userId: string; passwordHash: string },
+): Promise<void> {
+  const now = ctx.clock()
+  const row = await ctx.db
+    .updateTable('principal')
+    .set({ passwordHash, passwordChangedAt: now, changedAt: now })
+    .where('id', '=', userId)
+    .where('state', '!=', 'removed')
+    .returning('id')
+    .executeTakeFirst()
+  if (!row) throw new DomainError('not-found', { what: 'user', id: userId })
+  await endSessionsOf(ctx, userId, { except: ctx.actor.sessionId })
+  await ctx.emit({ type: 'user.password-changed', subject1: `user:${userId}` })
 }
 
 /** Frees login and handle, ends sessions, revokes tokens, leaves groups and roles. What the account made stays. */

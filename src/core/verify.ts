@@ -154,7 +154,9 @@ async function verifyObjects(ctx: Ctx, report: VerifyReport, found: Found): Prom
 async function verifyFiles(ctx: Ctx, found: Found): Promise<void> {
   const files = await ctx.db
     .selectFrom('node')
-    .leftJoin('version', join => join.onRef('version.id', '=', 'node.currentVersionId').on('version.purgedAt', 'is', null))
+    .leftJoin('version', join =>
+      join.onRef('version.id', '=', 'node.currentVersionId').on('version.purgedAt', 'is', null),
+    )
     .select('node.id')
     .where('node.kind', '=', 'file')
     .where('node.state', '=', 'live')

@@ -1,5 +1,6 @@
 /** From what went wrong to what a dialect answers: each dialect words every domain error in one total table. */
 import { DomainError, isDomainError, type ErrorCode, type ErrorDetails } from '#core/errors.ts'
+import { MultipartError } from './multipart-head.ts'
 
 /** Total on purpose: a new ErrorCode does not compile until every dialect words it. */
 export type ErrorTable<A> = { readonly [C in ErrorCode]: (details: ErrorDetails[C]) => A }
@@ -18,11 +19,17 @@ export function translate<A>(table: ErrorTable<A>, error: DomainError, own: Part
 export function asDomainError(error: unknown): DomainError | undefined {
   if (isDomainError(error)) return error
   if (!(error instanceof Error)) return undefined
+  if (error instanceof MultipartError) return multipartRefusal(error)
   if ('validation' in error || ('statusCode' in error && isClientFault(error.statusCode))) {
     return new DomainError('invalid-input', { field: placeOf(error), rule: error.message })
   }
   return undefined
 }
+
+const multipartRefusal = ({ reason }: MultipartError) =>
+  reason === 'interrupted'
+    ? new DomainError('upload-interrupted', {})
+    : new DomainError('invalid-input', { field: 'body', rule: reason })
 
 const placeOf = (error: Error) =>
   'validationContext' in error && typeof error.validationContext === 'string' ? error.validationContext : 'request'

@@ -30,8 +30,16 @@ export type BodyOf<B extends RequestBody | undefined> =
   B extends JsonBody<infer S> ? Static<S> : B extends FormBody<infer S> ? Static<S> : undefined
 
 type Limit = { limitBytes?: number }
-export const json = <const S extends TSchema>(schema: S, limit: Limit = {}): JsonBody<S> => ({ kind: 'json', schema, ...limit })
-export const form = <const S extends TObject>(schema: S, limit: Limit = {}): FormBody<S> => ({ kind: 'form', schema, ...limit })
+export const json = <const S extends TSchema>(schema: S, limit: Limit = {}): JsonBody<S> => ({
+  kind: 'json',
+  schema,
+  ...limit,
+})
+export const form = <const S extends TObject>(schema: S, limit: Limit = {}): FormBody<S> => ({
+  kind: 'form',
+  schema,
+  ...limit,
+})
 export const multipart = <const S extends TObject>(schema: S, encoding: Record<string, string>): MultipartBody<S> => ({
   kind: 'multipart',
   schema,
@@ -69,7 +77,8 @@ export async function readText(source: AsyncIterable<Uint8Array>, limitBytes: nu
   let sizeBytes = 0
   for await (const chunk of source) {
     sizeBytes += chunk.length
-    if (sizeBytes > limitBytes) throw new DomainError('invalid-input', { field: 'body', rule: `at most ${limitBytes} bytes` })
+    if (sizeBytes > limitBytes)
+      throw new DomainError('invalid-input', { field: 'body', rule: `at most ${limitBytes} bytes` })
     chunks.push(chunk)
   }
   return decodeText(Buffer.concat(chunks))

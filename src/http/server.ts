@@ -1,6 +1,12 @@
 /** The Fastify instance that all dialects share: limits, timeouts, proxies, TLS, request ids, security headers. */
 import type { Socket } from 'node:net'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify'
 import { routableUrl } from './addresses.ts'
 
 export interface ServerOptions {
@@ -51,7 +57,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
   const { tls } = options
   const common = {
     loggerInstance: options.log,
-    disableRequestLogging: true,
+    // Requests are logged below, once they are over.
+    logController: new LogController({ disableRequestLogging: true }),
     trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     genReqId: options.newId,
     bodyLimit: JSON_LIMIT_BYTES,

@@ -8,6 +8,7 @@ import { link, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DomainError } from '#core/errors.ts'
 import type { KeyRing } from '#core/ports.ts'
+import { syncFolder } from './blobs/sync-folder.ts'
 
 const KEY_BYTES = 32
 const NONCE_BYTES = 12
@@ -151,7 +152,11 @@ function stampOf(file: string): string {
 /** A link, unlike a rename, never takes the place of a file that another process has just made. */
 async function createRing(file: string): Promise<void> {
   const key = randomBytes(KEY_BYTES)
-  const staged = await stageRing(file, { keys: new Map([['master:1', key]]), current: 'master:1', lookupKey: randomBytes(KEY_BYTES) })
+  const staged = await stageRing(file, {
+    keys: new Map([['master:1', key]]),
+    current: 'master:1',
+    lookupKey: randomBytes(KEY_BYTES),
+  })
   try {
     await link(staged, file)
   } catch (error) {
@@ -159,12 +164,12 @@ async function createRing(file: string): Promise<void> {
   } finally {
     await rm(staged)
   }
-  await syncFolder(file)
+  await syncFolder(dirname(file))
 }
 
 async function replaceRing(file: string, ring: Ring): Promise<void> {
   await rename(await stageRing(file, ring), file)
-  await syncFolder(file)
+  await syncFolder(dirname(file))
 }
 
 async function stageRing(file: string, { keys, current, lookupKey }: Ring): Promise<string> {
@@ -179,15 +184,4 @@ async function stageRing(file: string, { keys, current, lookupKey }: Ring): Prom
     await output.close()
   }
   return staged
-}
-
-async function syncFolder(file: string): Promise<void> {
-  // Windows has no way to sync a folder, and needs none.
-  if (process.platform === 'win32') return
-  const folder = await open(dirname(file), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }

@@ -245,7 +245,7 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('uid', text, c => c.notNull())
     .addColumn('tenantId', text, c => c.notNull().references('tenant.id'))
     .addColumn('parentSpaceId', int)
-    .addColumn('ownerId', text, c => c.notNull().references('principal.id'))
+    .addColumn('ownerId', text, c => c.notNull())
     .addColumn('state', text, c => c.notNull())
     .addColumn('inheritsGrants', int, c => c.notNull())
     .addColumn('sumRule', text, c => c.notNull())
@@ -314,7 +314,6 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
   await db.schema.createIndex('node_uid').on('node').columns(['uid']).unique().execute()
   await db.schema.createIndex('node_parentId_nameKey').on('node').columns(['parentId', 'nameKey']).unique().execute()
   await db.schema.createIndex('node_parentId_state_name').on('node').columns(['parentId', 'state', 'name']).execute()
-  await db.schema.createIndex('node_accessId').on('node').columns(['accessId']).execute()
   await db.schema
     .createIndex('node_deletionId')
     .on('node')
@@ -443,7 +442,6 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .columns(['nodeId', 'createdAt'])
     .unique()
     .execute()
-  await db.schema.createIndex('version_chainId').on('version').columns(['chainId']).execute()
   await db.schema.createIndex('version_blobId').on('version').columns(['blobId']).execute()
   await db.schema
     .createIndex('version_deletedSpaceId_deletedParentId_deletedName')

@@ -7,25 +7,27 @@ export const NAMESPACE = 'mft'
 
 /** What the attributes of an entry are made of; a directory has none of it. */
 export interface AttributeSource {
-  sizeBytes?: number
-  mediaType?: string
+  sizeBytes: number | null
+  mediaType: string | null
   /** Epoch milliseconds. */
-  putAt?: number | null
-  writeStartedAt?: number | null
-  writeEndedAt?: number | null
-  firstReadAt?: number | null
-  lastReadAt?: number | null
-  metadata: Readonly<Record<string, string>>
+  storedAt: number | null
+  writeStartedAt: number | null
+  writeEndedAt: number | null
+  firstReadAt: number | null
+  lastReadAt: number | null
+  metadata?: Readonly<Record<string, string>>
 }
 
-const fromMetadata = (name: string) => (source: AttributeSource) =>
-  Object.hasOwn(source.metadata, name) ? (source.metadata[name] ?? '') : ''
+const fromMetadata =
+  (name: string) =>
+  ({ metadata }: AttributeSource) =>
+    metadata && Object.hasOwn(metadata, name) ? (metadata[name] ?? '') : ''
 
 const readers: Record<BuiltIn, (source: AttributeSource) => string> = {
   dstFileName: fromMetadata('dstFileName'),
-  size: ({ sizeBytes }) => (sizeBytes === undefined ? '' : String(sizeBytes)),
+  size: ({ sizeBytes }) => (sizeBytes === null ? '' : String(sizeBytes)),
   correlationId: fromMetadata('correlationId'),
-  putDate: source => timeText(source.putAt),
+  putDate: source => timeText(source.storedAt),
   firstReadDate: source => timeText(source.firstReadAt),
   lastModifiedTime: source => timeText(source.writeEndedAt),
   lastAccessTime: source => timeText(source.lastReadAt),
@@ -43,8 +45,8 @@ const MAX_SECONDS = 4_096
 const secondTexts = new Map<number, string>()
 
 /** ISO 8601, UTC, milliseconds; several times as fast as Date, since a listing has up to five times per file. */
-export function timeText(time: number | null | undefined): string {
-  if (time === null || time === undefined) return ''
+export function timeText(time: number | null): string {
+  if (time === null) return ''
   const second = Math.floor(time / 1000)
   let text = secondTexts.get(second)
   if (text === undefined) {

@@ -1,6 +1,5 @@
 /** Files by the number of their content. */
-import { openCurrentContent } from '#core/downloads.ts'
-import { sendContent } from '#http/downloads.ts'
+import { sendFile } from './content.ts'
 import { op, refusals } from './errors.ts'
 import { deleteOpened, openFileset } from './open.ts'
 import { Fileset, Ok } from './schemas.ts'
@@ -27,8 +26,7 @@ export const filesetOperations = [
     summary: 'Download by fileset ID',
     reply: { content: 'application/octet-stream' },
     refusals: refusalsOf('read'),
-    handler: async ({ ctx, request, reply }) =>
-      sendContent(request, reply, await openCurrentContent(ctx, await openFileset(ctx, request, 'read'))),
+    handler: async call => sendFile(call, await openFileset(call.ctx, call.request, 'read')),
   }),
   op({
     id: 'deleteFileset',

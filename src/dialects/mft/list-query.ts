@@ -23,8 +23,7 @@ const sorts = { name: 'name', size: 'size', put_date: 'stored', read_date: 'read
 
 /** What is counted. Absent values have their defaults by then. */
 export function parseCount({ filter, type = 'all' }: Static<typeof CountQuery>) {
-  const namePattern = filter ? parseFilter(filter) : undefined
-  return { kinds: type, ...(namePattern !== undefined && { namePattern }) }
+  return { kinds: type, ...(filter && { namePieces: parseFilter(filter) }) }
 }
 
 export function parseList(query: Static<typeof ListQuery>) {
@@ -39,12 +38,12 @@ export function parseList(query: Static<typeof ListQuery>) {
 }
 
 /**
- * The vendor's document shows `_` where it means `*`, so both are wildcards; a literal underscore matches itself all the
- * same. Runs of them mean no more than one.
+ * The literal pieces of a pattern. The vendor's document shows `_` where it means `*`, so both are wildcards; a literal
+ * underscore matches itself all the same.
  */
-function parseFilter(filter: string): string {
+function parseFilter(filter: string): string[] {
   if (filter.includes('\0') || !filter.isWellFormed()) throw new DomainError('invalid-input', { field: 'filter', rule: 'text' })
-  return filter.replaceAll(/[*_]+/g, '*')
+  return filter.split(/[*_]+/)
 }
 
 /** Undefined where all built-in attributes are meant. */

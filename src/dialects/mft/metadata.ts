@@ -73,7 +73,7 @@ async function change(ctx: Ctx, body: unknown, open: () => Promise<OpenFile>) {
 async function present(ctx: Ctx, { node, path, fileset }: OpenFile, links: Links) {
   const version = await getCurrentVersion(ctx, node)
   const metadata = await getMetadata(ctx, { nodeId: node.id, namespace: NAMESPACE })
-  const source = { ...version, putAt: version.createdAt, metadata }
+  const source = { ...version, storedAt: version.createdAt, metadata }
   const builtIns = builtInNames.map(name => [name, attributeReader(name)(source)])
   return {
     id: virtualPath(path),

@@ -46,3 +46,6 @@ export function linksOf(request: FastifyRequest, publicUrl: string | undefined):
   const base = baseUrl(request, publicUrl) + PREFIX
   return (resource, segments) => `${base}/${resource}${encodePath(segments)}`
 }
+
+/** True where the address ends with a slash, or names nothing at all: it can only mean a directory. */
+export const namesDirectory = (request: FastifyRequest): boolean => rawPath(request).endsWith('/')

@@ -27,7 +27,7 @@ export async function diskBlobStore({ dir }: { dir: string }): Promise<BlobStore
     return link
   }
   const stagePath = (segmentId: string) => join(staging, checked(segmentId))
-  const objectPath = (segmentId: string) => join(objects, ...fanOut(checked(segmentId)), segmentId)
+  const objectPath = (segmentId: string) => objectFile(root, segmentId)
 
   return {
     kind: 'disk',
@@ -62,6 +62,11 @@ export async function diskBlobStore({ dir }: { dir: string }): Promise<BlobStore
       await link?.close()
     },
   }
+}
+
+/** Where a finished segment lies. For backups, which take the file as it is; it never changes. */
+export function objectFile(dir: string, segmentId: string): string {
+  return join(resolve(dir), 'objects', ...fanOut(checked(segmentId)), segmentId)
 }
 
 /** The id becomes part of a path, so nothing but a UUID may pass. */

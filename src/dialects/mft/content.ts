@@ -1,0 +1,41 @@
+/** Sending the content of a file. */
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Ctx } from '#core/ctx.ts'
+import { openCurrentContent, type OpenedContent } from '#core/downloads.ts'
+import { contentDisposition, sendContent, type Content } from '#http/downloads.ts'
+import type { OpenFile } from './open.ts'
+
+interface Exchange {
+  ctx: Ctx
+  request: FastifyRequest
+  reply: FastifyReply
+}
+
+/** Answers with the file. Throws what openCurrentContent throws, and content that fails before its first byte. */
+export async function sendFile({ ctx, request, reply }: Exchange, file: OpenFile): Promise<FastifyReply> {
+  const content = contentOf(await openCurrentContent(ctx, file))
+  // The same headers: Fastify's type lets any of them be a number, Node's does not.
+  const getHeaders = () => reply.getHeaders() as OutgoingHttpHeaders
+  await sendContent(request, { raw: reply.raw, hijack: () => reply.hijack(), getHeaders }, content)
+  return reply
+}
+
+function contentOf({ node, version, inline, read, noteRead }: OpenedContent): Content {
+  return {
+    sizeBytes: version.sizeBytes,
+    etag: `"${version.id}"`,
+    modifiedAt: version.createdAt,
+    contentType: contentType(version.mediaType),
+    disposition: contentDisposition(node.name),
+    open(start, end) {
+      const bytes = inline()?.subarray(start, end) ?? read(start, end)
+      noteRead()
+      return bytes
+    },
+  }
+}
+
+/** A datatype may be any text; only a media type goes into a header. */
+const contentType = (mediaType: string) =>
+  /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?: *;[\x20-\x7e]*)?$/.test(mediaType) ? mediaType : 'application/octet-stream'
