@@ -9,7 +9,6 @@ import { freePort, startProgram } from './children.ts'
 import { requestHead, type Wire } from './connection.ts'
 import { subject, type Running, type Target } from './bench.ts'
 
-const run = promisify(execFile)
 const repository = join(import.meta.dirname, '..')
 const entry = join(repository, 'src/main.ts')
 const account = { username: 'bench', password: 'correct horse bench 5' }

@@ -247,7 +247,10 @@ export async function startJobs({ installation, log }: Parts, concurrency: numbe
   await armSchedule(ctx)
   const worker = startWorker({ deps, handlers: jobHandlers, providerTenantId, concurrency, log })
   const arming = setInterval(() => {
-    armSchedule(ctx).then(worker.wake, (error: unknown) => log.error({ err: error }, 'recurring jobs cannot be added'))
+    armSchedule(ctx).then(
+      () => worker.wake(),
+      (error: unknown) => log.error({ err: error }, 'recurring jobs cannot be added'),
+    )
   }, ARM_EVERY_MS)
   return {
     async stop(limitMs) {

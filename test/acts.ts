@@ -6,21 +6,68 @@ import { removeGrant, setGrant } from '#core/grants.ts'
 import { copyNode, moveNode } from '#core/node-move.ts'
 import { createFolder, renameNode } from '#core/nodes.ts'
 import { purgeVersion } from '#core/purge.ts'
-import { appendUpload, cancelUpload, completeUpload, openUpload } from '#core/transfers.ts'
-import { deleteNode, restoreVersion, undoDeletion } from '#core/trash.ts'
+import { completeUpload } from '#core/transfer-completion.ts'
+import { appendUpload, cancelUpload, openUpload } from '#core/transfers.ts'
+import { restoreVersion, undoDeletion } from '#core/restore.ts'
+import { deleteNode } from '#core/trash.ts'
 import { switchVersion } from '#core/versions.ts'
 import { put } from '#test/tree.ts'
 
-const kinds = [
-  ...['put', 'put', 'put', 'folder', 'folder', 'delete', 'delete', 'restore', 'restore', 'undo', 'undo'],
-  ...['move', 'move', 'copy', 'purge', 'switch', 'rename', 'reserve', 'fill', 'cancel', 'mask', 'unmask'],
-] as const
-
 const strategies = ['fail', 'new-version', 'replace', 'rename-new', 'rename-existing'] as const
 
-const act = fc.record({
-  kind: fc.constantFrom(...kinds),
+interface Act {
+  kind: keyof typeof acts
   /** Which of what there is: taken modulo its number. */
+  which: number
+  where: number
+  name: string
+  sizeBytes: number
+  strategy: (typeof strategies)[number]
+}
+
+/** An act, and what its numbers mean in the tree as it is. */
+interface Site extends Act {
+  parentId: number
+  nodeId: number
+  version: { id: number; nodeId: number }
+  deletionId: string
+  uploadId: string
+  /** The strategy, where it is one for moving. */
+  onConflict: 'fail' | 'replace' | 'rename-new'
+}
+
+const acts = {
+  put: (ctx: Ctx, { parentId, name, sizeBytes, strategy }: Site) =>
+    put(ctx, parentId, name, 'x'.repeat(sizeBytes), { onConflict: strategy }),
+  folder: (ctx: Ctx, { parentId, name, onConflict }: Site) =>
+    createFolder(ctx, { parentId, name, onConflict: onConflict === 'replace' ? 'fail' : onConflict }),
+  delete: (ctx: Ctx, { nodeId }: Site) => deleteNode(ctx, { nodeId }),
+  restore: (ctx: Ctx, { version, parentId, strategy }: Site) =>
+    restoreVersion(ctx, { versionId: version.id, parentId, onConflict: strategy }),
+  undo: (ctx: Ctx, { deletionId }: Site) => undoDeletion(ctx, { deletionId }),
+  move: (ctx: Ctx, { nodeId, parentId, onConflict }: Site) => moveNode(ctx, { nodeId, parentId, onConflict }),
+  copy: (ctx: Ctx, { nodeId, parentId, onConflict }: Site) => copyNode(ctx, { nodeId, parentId, onConflict }),
+  purge: (ctx: Ctx, { version }: Site) => purgeVersion(ctx, { versionId: version.id }),
+  switch: (ctx: Ctx, { version }: Site) => switchVersion(ctx, { nodeId: version.nodeId, versionId: version.id }),
+  rename: (ctx: Ctx, { nodeId, name }: Site) => renameNode(ctx, { nodeId, name }),
+  reserve: (ctx: Ctx, { parentId, name, strategy }: Site) =>
+    openUpload(ctx, { parentId, name, onConflict: strategy, mediaType: 'text/plain', reserve: true }),
+  cancel: (ctx: Ctx, { uploadId }: Site) => cancelUpload(ctx, { uploadId }),
+  fill: async (ctx: Ctx, { uploadId, sizeBytes }: Site) => {
+    await appendUpload(ctx, { uploadId }, [Buffer.alloc(sizeBytes)])
+    await completeUpload(ctx, { uploadId, onRefusal: 'fail' })
+  },
+  mask: (ctx: Ctx, { parentId }: Site) =>
+    setGrant(ctx, { nodeId: parentId, subjectId: ctx.actor.principalId, actions: ['list', 'manage'] }),
+  unmask: (ctx: Ctx, { parentId }: Site) => removeGrant(ctx, { nodeId: parentId, subjectId: ctx.actor.principalId }),
+}
+
+const kinds = Object.keys(acts) as Act['kind'][] // the table's own keys
+/** So that there is something to act on. */
+const frequent = ['put', 'put', 'folder', 'folder', 'delete', 'restore', 'undo', 'move'] as const
+
+const act: fc.Arbitrary<Act> = fc.record({
+  kind: fc.constantFrom(...kinds, ...frequent),
   which: fc.nat(50),
   where: fc.nat(50),
   name: fc.constantFrom('a', 'A', 'b', 'c.txt'),
@@ -28,68 +75,37 @@ const act = fc.record({
   strategy: fc.constantFrom(...strategies),
 })
 
-type Act = typeof act extends fc.Arbitrary<infer T> ? T : never
-
 export const someActs = fc.array(act, { minLength: 1, maxLength: 40, size: 'max' })
 export { fc }
 
-/** Does them one after the other; what the domain refuses is skipped. */
-export async function applyActs(ctx: Ctx, spaceIds: readonly number[], acts: readonly Act[]): Promise<void> {
-  for (const next of acts) {
+/** Does them one after the other; what the domain refuses, also because there is no such thing yet, is skipped. */
+export async function applyActs(ctx: Ctx, spaceIds: readonly number[], some: readonly Act[]): Promise<void> {
+  for (const next of some) {
+    const site = await locate(ctx, spaceIds, next)
     try {
-      await apply(ctx, spaceIds, next)
+      await acts[next.kind](ctx, site)
     } catch (error) {
       if (!isDomainError(error)) throw error
     }
   }
 }
 
-async function apply(ctx: Ctx, spaceIds: readonly number[], { kind, which, where, name, sizeBytes, strategy }: Act) {
-  const pick = <T>(from: readonly T[], at: number): T | undefined => from[at % Math.max(1, from.length)]
+async function locate(ctx: Ctx, spaceIds: readonly number[], act: Act): Promise<Site> {
+  const { which, where, strategy } = act
   const nodes = await liveNodes(ctx, spaceIds)
-  const parentId = pick([...spaceIds, ...nodes.filter(node => node.kind === 'folder').map(node => node.id)], where)!
-  const node = pick(nodes, which)
-  const version = pick(await versions(ctx, spaceIds), which)
-  const onConflict = strategy === 'replace' || strategy === 'rename-new' ? strategy : 'fail'
-  switch (kind) {
-    case 'put':
-      return put(ctx, parentId, name, 'x'.repeat(sizeBytes), { onConflict: strategy })
-    case 'folder':
-      return createFolder(ctx, { parentId, name, onConflict: strategy === 'rename-new' ? strategy : 'fail' })
-    case 'delete':
-      return node && deleteNode(ctx, { nodeId: node.id })
-    case 'restore':
-      return version && restoreVersion(ctx, { versionId: version.id, parentId, onConflict: strategy })
-    case 'undo': {
-      const deletion = pick(await deletions(ctx, spaceIds), which)
-      return deletion && undoDeletion(ctx, { deletionId: deletion.id })
-    }
-    case 'move':
-      return node && moveNode(ctx, { nodeId: node.id, parentId, onConflict })
-    case 'copy':
-      return node && copyNode(ctx, { nodeId: node.id, parentId, onConflict })
-    case 'purge':
-      return version && purgeVersion(ctx, { versionId: version.id })
-    case 'switch':
-      return version && switchVersion(ctx, { nodeId: version.nodeId, versionId: version.id })
-    case 'rename':
-      return node && renameNode(ctx, { nodeId: node.id, name })
-    case 'reserve':
-      return openUpload(ctx, { parentId, name, onConflict: strategy, mediaType: 'text/plain', reserve: true })
-    case 'fill':
-    case 'cancel': {
-      const upload = pick(await uploads(ctx, spaceIds), which)
-      if (!upload) return undefined
-      if (kind === 'cancel') return cancelUpload(ctx, { uploadId: upload.id })
-      await appendUpload(ctx, { uploadId: upload.id }, [Buffer.alloc(sizeBytes)])
-      return completeUpload(ctx, { uploadId: upload.id, onRefusal: 'fail' })
-    }
-    case 'mask':
-      return setGrant(ctx, { nodeId: parentId, subjectId: ctx.actor.principalId, actions: ['list', 'manage'] })
-    case 'unmask':
-      return removeGrant(ctx, { nodeId: parentId, subjectId: ctx.actor.principalId })
+  const folders = nodes.filter(node => node.kind === 'folder').map(node => node.id)
+  return {
+    ...act,
+    parentId: pick([...spaceIds, ...folders], where) ?? 0,
+    nodeId: pick(nodes, which)?.id ?? 0,
+    version: pick(await versions(ctx, spaceIds), which) ?? { id: 0, nodeId: 0 },
+    deletionId: pick(await deletions(ctx, spaceIds), which)?.id ?? '',
+    uploadId: pick(await uploads(ctx, spaceIds), which)?.id ?? '',
+    onConflict: strategy === 'replace' || strategy === 'rename-new' ? strategy : 'fail',
   }
 }
+
+const pick = <T>(from: readonly T[], at: number): T | undefined => from[at % Math.max(1, from.length)]
 
 const liveNodes = (ctx: Ctx, spaceIds: readonly number[]) =>
   ctx.db

@@ -56,15 +56,16 @@ export const test = base.extend<{ mft: MftWorld }>({
     const made = await populate({ world, app, check: await loadChecker(violations) })
     await use(made)
     await app.close()
+    await world.deps.reads.close()
     expect(violations).toEqual([])
   },
 })
 
 async function loadChecker(violations: unknown[]): Promise<(exchange: object) => void> {
   if (!existsSync(checkerUrl)) return () => {}
-  const { createChecker } = (await import(checkerUrl.href)) as { createChecker(contracts: unknown): Checker }
+  const { createChecker } = (await import(checkerUrl.href)) as { createChecker: (contracts: unknown) => Checker }
   const { loadContracts } = (await import(new URL('openapi.mjs', checkerUrl).href)) as {
-    loadContracts(dialects: string[]): Promise<unknown>
+    loadContracts: (dialects: string[]) => Promise<unknown>
   }
   const checker = createChecker(await loadContracts(['mft']))
   return exchange => void violations.push(...checker.check(exchange))
@@ -103,7 +104,11 @@ async function populateSpaces(world: World) {
   const reader = await world.user('reader')
   const nobody = await world.user('nobody')
   const owner = await world.user('owner')
-  const space = await createSpace(system, { name: 'partner5', ownerId: owner.user.id, policy: { unscreenedDownloads: true } })
+  const space = await createSpace(system, {
+    name: 'partner5',
+    ownerId: owner.user.id,
+    policy: { unscreenedDownloads: true },
+  })
   const allow = (userId: string, actions: Action[], nodeId = space.id) =>
     setGrant(system, { nodeId, subjectId: userId, actions })
   await allow(partner.user.id, ['list', 'read', 'create', 'write', 'change', 'delete'])
@@ -123,7 +128,9 @@ async function populateSpaces(world: World) {
 /** As after a login, without the time that a password takes. */
 async function openSession({ user, ctx }: WorldUser): Promise<string> {
   const { client, address } = ctx.actor
-  const { secret } = await inTx(ctx, ctx => createSession(ctx, { principalId: user.id, factors: ['password'], client, address }))
+  const { secret } = await inTx(ctx, ctx =>
+    createSession(ctx, { principalId: user.id, factors: ['password'], client, address }),
+  )
   return `sp-http-usr=${user.login}; sp-http-ses=${secret.toString('base64')}`
 }
 

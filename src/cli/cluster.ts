@@ -19,7 +19,11 @@ export async function startWorkers(count: number, log: Logger): Promise<Workers>
   const serving = new Set<number>()
   cluster.on('listening', worker => serving.add(worker.id))
   cluster.on('exit', worker => serving.delete(worker.id))
-  const ports = await Promise.all(Array.from({ length: count }, () => listening(cluster.fork())))
+  const starting = Promise.all(Array.from({ length: count }, () => listening(cluster.fork())))
+  const ports = await starting.catch(async (error: unknown) => {
+    await stopAll()
+    throw error
+  })
   cluster.on('exit', (worker, code, signal) => {
     if (stopping) return
     log.error({ worker: worker.process.pid, code, signal }, 'a worker process ended and will be replaced')
@@ -32,7 +36,7 @@ export async function startWorkers(count: number, log: Logger): Promise<Workers>
     },
     async stop() {
       stopping = true
-      await Promise.all(Object.values(cluster.workers ?? {}).map(worker => worker && stopWorker(worker)))
+      await stopAll()
     },
   }
 }
@@ -43,6 +47,11 @@ function listening(worker: Worker): Promise<number> {
     worker.once('listening', address => resolve(address.port))
     worker.once('exit', () => reject(new Error('A worker process could not start')))
   })
+}
+
+async function stopAll(): Promise<void> {
+  const workers = Object.values(cluster.workers ?? {}).filter(worker => worker !== undefined)
+  await Promise.all(workers.map(stopWorker))
 }
 
 /** Each worker keeps to the time limit itself. */

@@ -1,5 +1,6 @@
 /** `serve`, `worker` and `init`: the commands that start something. */
 import cluster from 'node:cluster'
+import { flushCompileCache } from 'node:module'
 import type { Command } from 'commander'
 import {
   openInstallation,
@@ -35,15 +36,11 @@ interface Life {
   config: Config
   log: Logger
   installation: Installation
-  /** Aborted as soon as a stop begins. */
-  stopping: AbortSignal
   /** Rejects while the process should get no requests. */
-  ready(): Promise<void>
-}
-
-/** Parts that do the work, and the one that tells about it and stops last. */
-interface Started {
+  checkReady: () => Promise<void>
+  /** What does the work, added as it is started, so that a start that fails half-way can be taken back. */
   work: Running[]
+  /** Tells about the work and stops last. */
   admin?: RunningServer | undefined
 }
 
@@ -56,10 +53,9 @@ async function serve(workers: string | undefined): Promise<void> {
 async function worker(): Promise<void> {
   const config = readConfig(process.env)
   await live(config, async life => {
-    const jobs = await startJobs(life, Math.max(config.jobConcurrency, 1))
-    const admin = await startAdmin({ ...life, checkReady: life.ready, metrics: jobMetrics(life).text })
-    life.log.info({ ...(admin && { admin: admin.url }) }, 'working on jobs')
-    return { work: [jobs], admin }
+    life.work.push(await startJobs(life, Math.max(config.jobConcurrency, 1)))
+    life.admin = await startAdmin({ ...life, metrics: joined(jobMetrics(life)) })
+    life.log.info({ ...(life.admin && { admin: life.admin.url }) }, 'working on jobs')
   })
 }
 
@@ -69,37 +65,39 @@ async function init(): Promise<void> {
   })
 }
 
-async function serveAlone(life: Life): Promise<Started> {
-  const { config, installation } = life
+async function serveAlone(life: Life): Promise<void> {
   const metrics = createMetrics()
-  const server = await startServer({ ...life, checkReady: life.ready, metrics })
-  const admin = await startAdmin({ ...life, checkReady: life.ready, metrics: joined(metrics, jobMetrics(life)) })
-  announce(life, server.url, admin)
-  return { work: [server, ...(await jobsOf(config, life))], admin }
+  const server = await startServer({ ...life, metrics })
+  life.work.push(server)
+  life.admin = await startAdmin({ ...life, metrics: joined(metrics, jobMetrics(life)) })
+  await workOnJobs(life)
+  announce(life, server.url)
 }
 
 /** The primary process takes no requests itself: it looks after those that do. */
-async function serveWithWorkers(life: Life): Promise<Started> {
-  const { config } = life
-  const workers = await startWorkers(config.workers, life.log)
+async function serveWithWorkers(life: Life): Promise<void> {
+  const { config, log } = life
+  const workers = await startWorkers(config.workers, log)
+  life.work.push(workers)
   const ready = async () => {
-    await life.ready()
+    await life.checkReady()
     await workers.checkReady()
   }
-  const admin = await startAdmin({ ...life, checkReady: ready, metrics: joined(createCollector(), jobMetrics(life)) })
-  announce(life, expectedUrl({ ...config, publicUrl: '', port: workers.port }), admin)
-  return { work: [workers], admin }
+  life.admin = await startAdmin({ ...life, checkReady: ready, metrics: joined(createCollector(), jobMetrics(life)) })
+  announce(life, expectedUrl({ ...config, publicUrl: '', port: workers.port }))
 }
 
-async function serveAsWorker(life: Life): Promise<Started> {
+async function serveAsWorker(life: Life): Promise<void> {
   const metrics = createMetrics()
   answerCollector()
-  const server = await startServer({ ...life, checkReady: life.ready, metrics })
-  return { work: [server, ...(await jobsOf(life.config, life))] }
+  life.work.push(await startServer({ ...life, metrics }))
+  await workOnJobs(life)
 }
 
-const jobsOf = async ({ jobConcurrency }: Config, life: Life): Promise<Running[]> =>
-  jobConcurrency > 0 ? [await startJobs(life, jobConcurrency)] : []
+async function workOnJobs(life: Life): Promise<void> {
+  const { jobConcurrency } = life.config
+  if (jobConcurrency > 0) life.work.push(await startJobs(life, jobConcurrency))
+}
 
 const jobMetrics = ({ installation }: Life) => createJobMetrics(() => countJobs(installation.deps))
 
@@ -108,7 +106,7 @@ const joined =
   async () =>
     (await Promise.all(sources.map(source => source.text()))).join('\n')
 
-function announce({ config, installation, log }: Life, url: string, admin: RunningServer | undefined): void {
+function announce({ config, installation, log, admin }: Life, url: string): void {
   const { signIn } = installation
   if (signIn) print(greeting(signIn, { baseUrl: config.publicUrl || url, dialects: config.dialects }))
   log.info({ url, ...(admin && { admin: admin.url }) }, 'ready')
@@ -117,28 +115,32 @@ function announce({ config, installation, log }: Life, url: string, admin: Runni
 /** From opening the installation to closing it: a signal ends it, a second one at once. */
 async function live(
   config: Config,
-  start: (life: Life) => Promise<Started>,
+  start: (life: Life) => Promise<void>,
   signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'],
 ): Promise<void> {
   const log = createLog({ level: config.logLevel, format: config.logFormat })
   const installation = await openInstallation(config, log)
   const stop = stopOn(signals)
-  const ready = async () => {
+  const checkOwn = async () => {
     if (stop.signal.aborted) throw new Error('The server is stopping')
     await checkReady(installation.deps)
   }
+  const life: Life = { config, log, installation, checkReady: checkOwn, work: [] }
   try {
-    const { work, admin } = await start({ config, log, installation, stopping: stop.signal, ready })
+    await start(life)
+    // Servers are often killed; what they compiled shall speed up their next start all the same.
+    flushCompileCache()
     await stop.asked
     log.info({ limitMs: config.shutdownTimeoutMs }, 'stopping')
-    await Promise.all(work.map(part => part.stop(config.shutdownTimeoutMs)))
-    await admin?.stop(0)
   } finally {
+    const limitMs = stop.signal.aborted ? config.shutdownTimeoutMs : 0
+    await Promise.all(life.work.map(part => part.stop(limitMs)))
+    await life.admin?.stop(0)
     await installation.close()
+    // A worker's channel to the primary process would keep it alive.
+    if (cluster.isWorker) process.disconnect?.()
   }
   log.info('stopped')
-  // A worker's channel to the primary process would keep it alive.
-  if (cluster.isWorker) process.disconnect?.()
 }
 
 function stopOn(signals: readonly NodeJS.Signals[]): { signal: AbortSignal; asked: Promise<void> } {

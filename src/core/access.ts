@@ -2,7 +2,7 @@
 import { sql, type Kysely } from 'kysely'
 import { prepared } from '#db/prepared.ts'
 import type { Schema } from '#db/schema.ts'
-import type { Actor, Ctx } from './ctx.ts'
+import { anonymousId, type Actor, type Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { actions, allActions, hasAction, noActions, type Action, type ActionSet } from './permissions.ts'
 
@@ -15,6 +15,10 @@ export interface Guarded {
 
 /** Id of the subject that stands for everybody signed in to a tenant. */
 export const signedInId = (tenantId: string): string => `signed-in:${tenantId}`
+
+/** Grants to everybody signed in count for accounts, not for visitors of a share or somebody not signed in yet. */
+const everybodyFor = ({ tenantId, kind, principalId }: Actor): string =>
+  kind === 'share' || principalId === anonymousId ? '' : signedInId(tenantId)
 
 /** A grant met on the way from an access node up to the space whose grants count. */
 interface GrantOnPath {
@@ -63,7 +67,7 @@ export async function effectiveActions(ctx: Ctx, node: Guarded): Promise<ActionS
   const found = await grantsOnPath(ctx.db, {
     startId: node.accessId,
     principalId: ctx.actor.principalId,
-    everybody: signedInId(ctx.actor.tenantId),
+    everybody: everybodyFor(ctx.actor),
   })
   const granted = combine(found, ctx.actor.principalId)
   return ctx.actor.scope ? granted & (await scopeOf(ctx, node.id)) : granted
@@ -76,7 +80,7 @@ export async function effectiveActionsOfMany(ctx: Ctx, nodes: readonly Guarded[]
   if (actor.kind === 'system') return new Map(own.map(node => [node.id, allActions]))
   const startIds = [...new Set(own.map(node => node.accessId))]
   if (startIds.length === 0) return new Map()
-  const { rows } = await grantsOnPaths(ctx.db, startIds, actor.principalId, signedInId(actor.tenantId))
+  const { rows } = await grantsOnPaths(ctx.db, startIds, actor.principalId, everybodyFor(actor))
   const byStart = Map.groupBy(rows, row => row.startId)
   const scopes =
     actor.scope &&
@@ -138,20 +142,35 @@ async function scopesOf(ctx: Ctx, nodeIds: readonly number[]): Promise<Map<numbe
 }
 
 /**
- * Throws unless the actor may do `action` on the node: `not-found` when he may not even list it, else `forbidden`.
+ * Throws unless the actor may do `action` (any of several) on the node: `not-found` when he may not even list it, else `forbidden`.
  * Says nothing of gates: the functions that read or write content ask them (gates.ts).
  */
-export async function authorize(ctx: Ctx, action: Action, node: Guarded): Promise<ActionSet> {
+export async function authorize(ctx: Ctx, action: Action | readonly Action[], node: Guarded): Promise<ActionSet> {
   const allowed = await effectiveActions(ctx, node)
   requireAction(allowed, action, node)
   return allowed
 }
 
-export function requireAction(allowed: ActionSet, action: Action, node: { id: number }): void {
+/** Throws `forbidden` where a folder below holds a mask that keeps the actor from this. */
+export async function authorizeBelow(ctx: Ctx, action: Action, top: { id: number }): Promise<void> {
+  if (ctx.actor.kind === 'system') return
+  const { rows: masked } = await sql<Guarded>`
+    with recursive down (id) as (
+      select id from node where "parentId" = ${top.id} and kind = 'folder' and state = 'live'
+      union all
+      select node.id from down join node on node."parentId" = down.id and node.kind = 'folder' and node.state = 'live'
+    )
+    select id, "tenantId", "accessId" from node where id in (select id from down) and "accessId" = id`.execute(ctx.db)
+  const allowed = await effectiveActionsOfMany(ctx, masked)
+  if (masked.some(node => !hasAction(allowed.get(node.id) ?? noActions, action)))
+    throw new DomainError('forbidden', { action })
+}
+
+export function requireAction(allowed: ActionSet, action: Action | readonly Action[], node: { id: number }): void {
   if (hasAction(allowed, action)) return
   if ((allowed & (actions.list | actions.read)) === 0)
     throw new DomainError('not-found', { what: 'node', id: String(node.id) })
-  throw new DomainError('forbidden', { action })
+  throw new DomainError('forbidden', { action: typeof action === 'string' ? action : action.join(' or ') })
 }
 
 /** Ids of the spaces that the actor may list by grants of his own or of his groups; open ones that he must know are left out. */
@@ -164,9 +183,9 @@ export async function listableSpaceIds(ctx: Ctx): Promise<number[]> {
 
 async function spacesWithAccess(db: Kysely<Schema>, actor: Actor): Promise<Guarded[]> {
   const spaces = db
-    .selectFrom('node')
+    .selectFrom('space')
+    .innerJoin('node', 'node.id', 'space.id')
     .select(['node.id', 'node.tenantId', 'node.accessId'])
-    .where('node.kind', '=', 'space')
     .where('node.state', '=', 'live')
     .where('node.tenantId', '=', actor.tenantId)
   if (actor.kind === 'system') return spaces.execute()

@@ -72,8 +72,9 @@ function hashBatch(previousHash: string, events: readonly AuditEvent[]): string 
 }
 
 /** The event as JSON with sorted keys, without the batch that it was given later. */
-function canonical({ batchId: _, ...event }: AuditEvent): string {
-  const entries = Object.entries(event).toSorted(([a], [b]) => (a < b ? -1 : 1))
+function canonical(event: AuditEvent): string {
+  const own = Object.entries(event).filter(([name]) => name !== 'batchId')
+  const entries = own.toSorted(([a], [b]) => (a < b ? -1 : 1))
   return JSON.stringify(Object.fromEntries(entries))
 }
 

@@ -1,6 +1,6 @@
 /** Sign-in with login and password. */
 import type { PrincipalTable } from '#db/schema.ts'
-import { inTx, makeCtx, noProofs, type Actor, type Ctx } from './ctx.ts'
+import { anonymousId, inTx, makeCtx, noProofs, type Actor, type Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { recordRefusal } from './events.ts'
 import { isAddressAllowed } from './ip-ranges.ts'
@@ -13,7 +13,7 @@ import { clearFailures, countFailure, requireNotThrottled, signInLimits } from '
 /** Who has not signed in yet. Holds no rights. */
 export function anonymousActor(tenantId: string, client: string, address: string): Actor {
   return {
-    principalId: 'anonymous',
+    principalId: anonymousId,
     tenantId,
     name: 'anonymous',
     kind: 'guest',

@@ -1,6 +1,7 @@
 /** Bytes between a body and the blob store: data keys, small content inline, large content in segments. */
 import { createHash, hash, randomBytes } from 'node:crypto'
 import type { Selectable } from 'kysely'
+import { DatabaseUnavailable } from '#db/database.ts'
 import { prepared } from '#db/prepared.ts'
 import type { SegmentTable, VersionTable } from '#db/schema.ts'
 import type { Ctx, TxCtx } from './ctx.ts'
@@ -61,11 +62,17 @@ export function rewrapKey(ctx: Ctx, row: { blobId: string; wrappedKey: Uint8Arra
   return { keyName, wrappedKey: ctx.keys.seal(unwrapKey(ctx, row), keyContext(row.blobId), keyName) }
 }
 
+export interface ReceiveOptions {
+  md5?: boolean
+  /** Called before more than `settings.inlineBytes` are taken in; throws to refuse them. */
+  beforeStreaming?: () => Promise<unknown>
+}
+
 /**
  * Takes in a whole body under a new data key. Holds at most `settings.inlineBytes` of it in memory.
  * Throws `upload-too-large`, `storage-full`, and whatever the body throws; then nothing is left behind.
  */
-export async function receiveContent(ctx: Ctx, body: Body, options: { md5?: boolean } = {}): Promise<ReceivedContent> {
+export async function receiveContent(ctx: Ctx, body: Body, options: ReceiveOptions = {}): Promise<ReceivedContent> {
   const startedAt = ctx.clock()
   const blobId = ctx.newId()
   const { key, ...wrapped } = newDataKey(ctx, blobId)
@@ -87,7 +94,7 @@ export async function receiveSegment(
   ctx: Ctx,
   key: Uint8Array,
   body: Body,
-  { md5 = false, startByte }: { md5?: boolean; startByte: number },
+  { md5 = false, startByte, beforeStreaming }: ReceiveOptions & { startByte: number },
 ): Promise<ReceivedSegment> {
   const segmentId = ctx.newId()
   const limit = (ctx.settings.maxFileBytes ?? Infinity) - startByte
@@ -95,6 +102,7 @@ export async function receiveSegment(
   try {
     const head = await takeUpTo(chunks, Math.min(ctx.settings.inlineBytes, limit))
     if (head.ended) return inlineSegment(ctx, { segmentId, key, md5, plain: join(head.chunks) })
+    await beforeStreaming?.()
     return await streamSegment(ctx, { segmentId, key, md5, limit }, head.chunks, chunks)
   } finally {
     await chunks.return?.()
@@ -145,7 +153,7 @@ async function streamSegment(
   let size = 0
   const write = async (chunk: Uint8Array) => {
     size += chunk.byteLength
-    if (size > limit) throw new DomainError('upload-too-large', { limitBytes: limit })
+    if (size > limit) throw new DomainError('upload-too-large', { limitBytes: ctx.settings.maxFileBytes ?? limit })
     const pressure = writer.write(chunk)
     if (pressure) await pressure
   }
@@ -160,8 +168,12 @@ async function streamSegment(
   }
 }
 
-/** Removes received bytes whose row never came to be. Never throws: the sweep finds what stays behind. */
-export async function discardContent(ctx: Ctx, segments: readonly ReceivedSegment[]): Promise<void> {
+/**
+ * Removes received bytes whose row never came to be. Where the connection was lost, the commit may have gone through
+ * all the same, so the bytes stay. Never throws: the sweep finds what stays behind.
+ */
+export async function discardContent(ctx: Ctx, segments: readonly ReceivedSegment[], cause: unknown): Promise<void> {
+  if (cause instanceof DatabaseUnavailable) return
   const ids = segments.filter(segment => !segment.inlineBytes).map(segment => segment.segmentId)
   if (ids.length > 0) await ctx.blobs.remove(ids).catch(() => {})
 }

@@ -78,6 +78,9 @@ export interface Proofs {
 
 export const noProofs: Proofs = { passwordSpaceIds: [], accessSpaceIds: [], revalidatedUntil: 0, holdsKey: false }
 
+/** Who has not signed in yet. */
+export const anonymousId = 'anonymous'
+
 /** The actor of jobs and of the command line in one tenant. */
 export function systemActor(tenantId: string, client: string): Actor {
   return {

@@ -6,7 +6,7 @@ import { DomainError } from './errors.ts'
 import { requireReadable } from './gates.ts'
 import { getLiveNode, type Node } from './nodes.ts'
 import type { ActionSet } from './permissions.ts'
-import { getSpaceRow } from './space-rows.ts'
+import { getSpaceRow, type Space } from './space-rows.ts'
 import { getCurrentVersion, getVersionRow, type Version } from './versions.ts'
 
 export interface OpenedContent extends Content {
@@ -25,20 +25,23 @@ export async function openContent(ctx: Ctx, input: { nodeId: number; versionId?:
   if (version.nodeId !== node.id || version.purgedAt !== null) {
     throw new DomainError('not-found', { what: 'version', id: String(input.versionId) })
   }
-  return openVersion(ctx, node, version)
+  return openVersion(ctx, { node, space: await getSpaceRow(ctx, node.spaceId ?? 0), version })
 }
 
 /** The same for a node that this request has loaded together with the actor's rights on it. */
 export async function openCurrentContent(
   ctx: Ctx,
-  { node, allowed }: { node: Node; allowed: ActionSet },
+  { node, space, allowed }: { node: Node; space: Space; allowed: ActionSet },
 ): Promise<OpenedContent> {
   requireAction(allowed, 'read', node)
-  return openVersion(ctx, node, await getCurrentVersion(ctx, node))
+  return openVersion(ctx, { node, space, version: await getCurrentVersion(ctx, node) })
 }
 
-async function openVersion(ctx: Ctx, node: Node, version: Version): Promise<OpenedContent> {
-  requireReadable(ctx, { space: await getSpaceRow(ctx, node.spaceId ?? 0), node, version })
+async function openVersion(
+  ctx: Ctx,
+  { node, space, version }: { node: Node; space: Space; version: Version },
+): Promise<OpenedContent> {
+  requireReadable(ctx, { space, node, version })
   const content = await loadContent(ctx, version)
   const noteRead = () => ctx.reads.note(ctx, { spaceId: node.spaceId, nodeId: node.id, versionId: version.id })
   return { ...content, node, version, noteRead }

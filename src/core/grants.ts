@@ -182,3 +182,65 @@ async function emitGrant(ctx: TxCtx, node: Node, subjectId: string, actions: Act
     facts: { actions },
   })
 }
+
+/** Those who joined a group just now wait at each of its grants that holds back later members. */
+export async function holdBackMembers(ctx: TxCtx, groupId: string, principalIds: readonly string[]): Promise<void> {
+  if (principalIds.length === 0) return
+  const grants = await ctx.db
+    .selectFrom('access_grant')
+    .select('id')
+    .where('subjectId', '=', groupId)
+    .where('holdLaterMembers', '=', 1)
+    .execute()
+  for (const { id: grantId } of grants) {
+    for (const principalId of principalIds) {
+      await ctx.db
+        .insertInto('grant_member')
+        .values({ grantId, principalId, state: 'waiting', changedAt: ctx.clock() })
+        .onConflict(clash => clash.doNothing())
+        .execute()
+    }
+  }
+}
+
+/** Forgets decisions about those who left a group: who comes back waits again. */
+export async function forgetLeftMembers(ctx: TxCtx, groupId: string): Promise<void> {
+  await ctx.db
+    .deleteFrom('grant_member')
+    .where('grantId', 'in', eb => eb.selectFrom('access_grant').select('id').where('subjectId', '=', groupId))
+    .where('principalId', 'not in', eb =>
+      eb.selectFrom('group_closure').select('group_closure.principalId').where('groupId', '=', groupId),
+    )
+    .execute()
+}
+
+/** Admits or denies a member whom a group's grant held back; needs `manage`. Throws `not-found` for who was not held back. */
+export function decideMember(
+  ctx: Ctx,
+  input: { nodeId: number; groupId: string; principalId: string; state: 'accepted' | 'denied' },
+): Promise<void> {
+  return inTx(ctx, async ctx => {
+    const node = await openGrantNode(ctx, input.nodeId)
+    const decided = await ctx.db
+      .updateTable('grant_member')
+      .set({ state: input.state, changedAt: ctx.clock() })
+      .where('principalId', '=', input.principalId)
+      .where('grantId', 'in', eb =>
+        eb
+          .selectFrom('access_grant')
+          .select('id')
+          .where('nodeId', '=', input.nodeId)
+          .where('subjectId', '=', input.groupId),
+      )
+      .returning('grantId')
+      .executeTakeFirst()
+    if (!decided) throw new DomainError('not-found', { what: 'principal', id: input.principalId })
+    await ctx.emit({
+      type: 'grant.changed',
+      spaceId: node.spaceId,
+      subject1: `node:${node.id}`,
+      subject2: `principal:${input.principalId}`,
+      facts: { state: input.state },
+    })
+  })
+}

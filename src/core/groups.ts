@@ -2,6 +2,7 @@
 import { prepared } from '#db/prepared.ts'
 import type { PrincipalTable } from '#db/schema.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
+import { forgetLeftMembers, holdBackMembers } from './grants.ts'
 import { DomainError } from './errors.ts'
 import { fold } from './names.ts'
 import { accountKinds, chunked, containsFolded, findPrincipals, MAX_IDS, type PrincipalRef } from './principals.ts'
@@ -236,14 +237,20 @@ async function extendClosure(ctx: TxCtx, groupId: string, memberIds: readonly st
           .select(eb => [eb.val(above).as('groupId'), 'principalId'])
           .where('groupId', 'in', memberIds),
       )
-    await ctx.db
+    const gained = await ctx.db
       .insertInto('group_closure')
       .columns(['groupId', 'principalId'])
       .expression(
         ctx.db.selectFrom(reached.as('reached')).select(['groupId', 'principalId']).where('principalId', '!=', above),
       )
       .onConflict(clash => clash.doNothing())
+      .returning('principalId')
       .execute()
+    await holdBackMembers(
+      ctx,
+      above,
+      gained.map(row => row.principalId),
+    )
   }
 }
 
@@ -268,6 +275,7 @@ async function rebuildClosure(ctx: TxCtx, groupIds: readonly string[]): Promise<
       .columns(['groupId', 'principalId'])
       .expression(eb => eb.selectFrom('reached').select(eb => [eb.val(groupId).as('groupId'), 'principalId']))
       .execute()
+    await forgetLeftMembers(ctx, groupId)
   }
 }
 

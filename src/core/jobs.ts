@@ -10,7 +10,9 @@ export interface JobPayloads {
   'database.scrub': Record<never, never>
   /** Remove stored objects that no row knows, and collect blobs that nothing refers to. */
   sweep: Record<never, never>
-  /** Delete files and block or remove accounts whose time has come. */
+  /** Expire abandoned uploads and forget ended ones. */
+  'upload.expire': Record<never, never>
+  /** Delete files whose time has come, and remove accounts that said so. */
   expiry: Record<never, never>
   /** Purge what has been in the trash for too long, and superseded versions beyond the space's number. */
   'trash.purge': Record<never, never>

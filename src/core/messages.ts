@@ -5,8 +5,10 @@ import { authorize } from './access.ts'
 import { inTx, type Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { drawSpaceTime } from './events.ts'
+import { requireOpenSpace } from './gates.ts'
 import { getLiveNode } from './nodes.ts'
 import { hasAction } from './permissions.ts'
+import { getSpaceRow } from './space-rows.ts'
 
 export type Message = Selectable<MessageTable>
 
@@ -16,6 +18,8 @@ const MAX_TEXT_BYTES = 64 * 1024
 export function writeMessage(ctx: Ctx, input: { spaceId: number; nodeId?: number; text: string }): Promise<Message> {
   return inTx(ctx, async ctx => {
     await authorize(ctx, 'log.write', await getLiveNode(ctx, input.spaceId))
+    requireOpenSpace(ctx, await getSpaceRow(ctx, input.spaceId))
+    if (input.nodeId !== undefined) await requireWithin(ctx, input.nodeId, input.spaceId)
     checkText(input.text)
     const message = await ctx.db
       .insertInto('message')
@@ -33,6 +37,12 @@ export function writeMessage(ctx: Ctx, input: { spaceId: number; nodeId?: number
     await ctx.emit({ type: 'message.written', spaceId: input.spaceId, subject1: `message:${message.id}` })
     return message
   })
+}
+
+async function requireWithin(ctx: Ctx, nodeId: number, spaceId: number): Promise<void> {
+  const node = await getLiveNode(ctx, nodeId)
+  if (node.spaceId !== spaceId) throw new DomainError('not-found', { what: 'node', id: String(nodeId) })
+  await authorize(ctx, 'list', node)
 }
 
 /** Changes the text; only its author may. */

@@ -4,7 +4,16 @@ import { authorize } from './access.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { requireChangeable, requireOpenSpace } from './gates.ts'
-import { getLiveNode, requireRevision, updateNodeRow, type ExpectedState, type Node } from './nodes.ts'
+import {
+  getLiveNode,
+  holdNode,
+  holdStructure,
+  requireRevision,
+  updateNodeRow,
+  type ExpectedState,
+  type Node,
+} from './nodes.ts'
+import { describing } from './permissions.ts'
 import { getSpaceRow } from './space-rows.ts'
 
 /** Limits of one file's metadata in one namespace. */
@@ -27,35 +36,37 @@ export async function loadMetadata(
   input: { nodeId: number; namespace: string },
 ): Promise<Record<string, string>> {
   const rows = await metadataOfNode(ctx.db, input)
-  return Object.fromEntries(rows.map(row => [row.key, row.value]))
+  return recordOf(rows)
 }
 
 /** How many ids go into one query. */
 const CHUNK = 1_000
 
-/** Metadata of a page of nodes; nodes without any are absent. */
+/** Metadata of a page of nodes, all of them children of `parentId`; nodes without any are absent. */
 export async function loadMetadataOfMany(
   ctx: Ctx,
-  { nodeIds, namespace }: { nodeIds: readonly number[]; namespace: string },
+  { nodeIds, parentId, namespace }: { nodeIds: readonly number[]; parentId: number; namespace: string },
 ): Promise<Map<number, Record<string, string>>> {
-  const found = new Map<number, Record<string, string>>()
-  for (let start = 0; start < nodeIds.length; start += CHUNK) {
-    const rows = await ctx.db
-      .selectFrom('node_metadata')
-      .select(['nodeId', 'key', 'value'])
-      .where('namespace', '=', namespace)
-      .where('nodeId', 'in', nodeIds.slice(start, start + CHUNK))
-      .orderBy('nodeId')
-      .orderBy('key')
-      .execute()
-    for (const { nodeId, key, value } of rows) {
-      const values = found.get(nodeId)
-      if (values) values[key] = value
-      else found.set(nodeId, { [key]: value })
-    }
-  }
-  return found
+  if (nodeIds.length === 0) return new Map()
+  const rows = await ctx.db
+    .selectFrom('node_metadata')
+    .select(['nodeId', 'key', 'value'])
+    .where('namespace', '=', namespace)
+    // A long page is cheaper to find by its folder than by a list of ids.
+    .where('nodeId', 'in', nodeIds.length <= CHUNK ? nodeIds : liveChildren(ctx, parentId))
+    .orderBy('nodeId')
+    .orderBy('key')
+    .execute()
+  const byNode = Map.groupBy(rows, row => row.nodeId)
+  return new Map(byNode.entries().map(([nodeId, own]) => [nodeId, recordOf(own)]))
 }
+
+const liveChildren = ({ db }: Ctx, parentId: number) =>
+  db.selectFrom('node').select('id').where('parentId', '=', parentId).where('state', '=', 'live')
+
+/** Not by assignment: a key may be called `__proto__`. */
+const recordOf = (rows: readonly { key: string; value: string }[]): Record<string, string> =>
+  Object.fromEntries(rows.map(({ key, value }) => [key, value]))
 
 /** Metadata of a file that the actor may read. */
 export async function getMetadata(ctx: Ctx, { nodeId, namespace }: { nodeId: number; namespace: string }) {
@@ -65,7 +76,7 @@ export async function getMetadata(ctx: Ctx, { nodeId, namespace }: { nodeId: num
 
 /**
  * Adds and overwrites the named keys; others stay. `mediaType`, where given, becomes the media type of the current version.
- * Throws `invalid-input`, `revision-conflict`, and what right (`write`), gates and locks say.
+ * Throws `invalid-input`, `revision-conflict`, and what right (`change` or `write`), gates and locks say.
  */
 export function setMetadata(
   ctx: Ctx,
@@ -77,8 +88,9 @@ export function setMetadata(
   } & ExpectedState,
 ): Promise<Node> {
   return inTx(ctx, async ctx => {
-    const node = await getLiveNode(ctx, input.nodeId)
-    await authorize(ctx, 'write', node)
+    await holdStructure(ctx, 'shared')
+    const node = await holdNode(ctx, input.nodeId)
+    await authorize(ctx, describing, node)
     requireRevision(node, input)
     if (node.spaceId === null) throw new DomainError('not-a-file', { nodeId: node.id })
     requireOpenSpace(ctx, await getSpaceRow(ctx, node.spaceId))
@@ -91,6 +103,15 @@ export function setMetadata(
     await ctx.emit({ type: 'node.changed', spaceId: node.spaceId, subject1: `node:${node.id}` })
     return changed
   })
+}
+
+/** Gives a new node its metadata. */
+export async function addMetadata(
+  ctx: TxCtx,
+  input: { nodeId: number; namespace: string; values: Readonly<Record<string, string>> },
+): Promise<void> {
+  checkValues(input.values)
+  await insertValues(ctx, input)
 }
 
 /** Clears the namespace of a node and fills it anew. The caller has asked for the right. */

@@ -18,17 +18,20 @@ function refusal(name: string) {
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return 'control-character'
   if (!name.isWellFormed()) return 'not-unicode'
-  if (Buffer.byteLength(name.normalize('NFC')) > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES)
-    return 'too-long'
+  if (isTooLong(name)) return 'too-long'
   return undefined
 }
+
+/** Composing can make a name longer as well as shorter. */
+const isTooLong = (name: string) =>
+  Buffer.byteLength(name.normalize('NFC')) > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES
 
 /** Compares names without case and composition; also what searches and sorting use. */
 export const fold = (name: string): string => name.normalize('NFKC').toLocaleLowerCase('und').normalize('NFC')
 
 /** The form in which a name must be unique among its siblings. */
 export const nameKey = (name: string, caseRule: 'exact' | 'folded'): string =>
-  caseRule === 'folded' ? fold(name) : name.normalize('NFC')
+  caseRule === 'folded' ? name.normalize('NFC').toLocaleLowerCase('und').normalize('NFC') : name.normalize('NFC')
 
 /** `report.pdf` becomes `report (1).pdf`, `report (2).pdf`, …, within the length limit. */
 export function numberedName(name: string, count: number): string {
@@ -36,6 +39,6 @@ export function numberedName(name: string, count: number): string {
   const extension = dot > 0 ? name.slice(dot) : ''
   const suffix = ` (${count})${Buffer.byteLength(extension) < 100 ? extension : ''}`
   let stem = suffix.endsWith(extension) && dot > 0 ? name.slice(0, dot) : name
-  while (Buffer.byteLength(stem) + Buffer.byteLength(suffix) > MAX_NAME_BYTES) stem = [...stem].slice(0, -1).join('')
+  while (isTooLong(stem + suffix)) stem = stem.replace(/.$/su, '')
   return stem + suffix
 }

@@ -50,7 +50,11 @@ export async function listPlace(
   const rows = await selectPage(ctx, where, query)
   if (!query.metadataNamespace) return { total, rows }
   const nodeIds = rows.filter(row => row.kind === 'file').map(row => row.id)
-  const metadata = await loadMetadataOfMany(ctx, { nodeIds, namespace: query.metadataNamespace })
+  const metadata = await loadMetadataOfMany(ctx, {
+    nodeIds,
+    parentId: place.node.id,
+    namespace: query.metadataNamespace,
+  })
   if (metadata.size > 0) for (const row of rows) row.metadata = metadata.get(row.id) ?? {}
   return { total, rows }
 }
@@ -93,7 +97,7 @@ async function count(ctx: Ctx, where: Condition): Promise<number> {
   return Number(rows[0]?.total ?? 0)
 }
 
-/** What each order compares; folders have none of these and come lowest. */
+/** What each order compares. */
 const sortKeys = {
   size: sql`version."sizeBytes"`,
   stored: sql`version."createdAt"`,
@@ -109,12 +113,10 @@ async function selectPage(ctx: Ctx, where: Condition, query: ListQuery): Promise
       ? sql`select id from node where ${where} order by name ${direction} limit ${query.limit} offset ${query.offset}`
       : sql`select node.id from node left join version on version.id = node."currentVersionId"
           where node.id in (select id from node where ${where})
-          order by coalesce(${sortKeys[query.sort]}, -1) ${direction}, node.kind ${kindOrder(query.direction)}, node.name ${direction}
+          order by ${rank(query.sort)} ${direction}, node.name ${direction}
           limit ${query.limit} offset ${query.offset}`
   const order =
-    query.sort === 'name'
-      ? sql`node.name ${direction}`
-      : sql`coalesce(${sortKeys[query.sort]}, -1) ${direction}, node.kind ${kindOrder(query.direction)}, node.name ${direction}`
+    query.sort === 'name' ? sql`node.name ${direction}` : sql`${rank(query.sort)} ${direction}, node.name ${direction}`
   const { rows } = await sql<ListedNode>`
     select node.id, case node.kind when 'file' then 'file' else 'folder' end as kind, node.name, version.id as "versionId",
       version."sizeBytes", version."mediaType", version."createdAt" as "storedAt", version."writeStartedAt",
@@ -124,8 +126,9 @@ async function selectPage(ctx: Ctx, where: Condition, query: ListQuery): Promise
   return rows
 }
 
-/** Folders below files that lack the value as well: the kinds happen to sort file, folder, space. */
-const kindOrder = (direction: 'asc' | 'desc') => (direction === 'asc' ? sql`desc` : sql`asc`)
+/** Folders lowest, above them files that lack the value. */
+const rank = (sort: keyof typeof sortKeys) =>
+  sql`coalesce(${sortKeys[sort]}, case node.kind when 'file' then -1 else -2 end)`
 
 function filterTop(spaces: readonly TopEntry[], { namePieces, kinds }: ListFilter): TopEntry[] {
   if (kinds === 'files') return []

@@ -1,6 +1,6 @@
 /** Moving and copying files and folders within a tenant. */
 import { sql } from 'kysely'
-import { authorize } from './access.ts'
+import { authorize, authorizeBelow } from './access.ts'
 import { rewrapKey } from './content.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
@@ -47,7 +47,11 @@ export function moveNode(
     const parent = await getContainer(ctx, input.parentId)
     const spaces = await openBothSpaces(ctx, node, parent)
     await authorize(ctx, parent.id === node.parentId ? 'change' : 'delete', node)
-    if (parent.id !== node.parentId) await authorize(ctx, 'create', parent)
+    if (parent.id !== node.parentId) {
+      await authorize(ctx, 'create', parent)
+      // Elsewhere the actor may be a manager, whom no mask stops.
+      if (node.kind === 'folder') await authorizeBelow(ctx, 'delete', node)
+    }
     requireRevision(node, input)
     await requireChangeable(ctx, node)
     await requireOutside(ctx, node, parent)
@@ -126,16 +130,20 @@ async function adoptSubtree(
   await sql`update version set "deletedSpaceId" = ${spaces.to.id}
     where "deletedSpaceId" = ${spaces.from.id}
       and "deletedParentId" in (select id from node where "spaceId" = ${spaces.to.id})`.execute(ctx.db)
+  await sql`update space set "parentSpaceId" = ${spaces.to.id}
+    where "parentSpaceId" = ${spaces.from.id}
+      and id in (select child.id from node child join node parent on parent.id = child."parentId"
+        where parent."spaceId" = ${spaces.to.id})`.execute(ctx.db)
   if (spaces.from.caseRule !== spaces.to.caseRule) await rekeyBelow(ctx, node, spaces.to)
 }
 
-/** Names below a moved folder follow the case rule of the space they came to. Throws `name-taken` where two become one. */
+/** Names below a moved folder, but not inside spaces there, follow the case rule of the space they came to. Throws `name-taken` where two become one. */
 async function rekeyBelow(ctx: TxCtx, top: Node, space: Space): Promise<void> {
   const rows = await sql<Node>`
-    with recursive down (id) as (
-      select id from node where "parentId" = ${top.id}
+    with recursive down (id, kind) as (
+      select id, kind from node where "parentId" = ${top.id}
       union all
-      select node.id from down join node on node."parentId" = down.id
+      select node.id, node.kind from down join node on node."parentId" = down.id where down.kind <> 'space'
     )
     select * from node where id in (select id from down) and "nameKey" is not null`.execute(ctx.db)
   for (const node of rows.rows) {
@@ -164,8 +172,8 @@ async function weightOf(ctx: Ctx, node: Node) {
 }
 
 /**
- * Copies a file (its current version) or a folder with everything in it that the actor may read. No bytes move: the copy
- * shares the blob and wraps the data key for itself, so it outlives the purge of its source.
+ * Copies a file (its current version) or a folder with everything in it but nested spaces. No bytes move: the copy shares the blob and wraps the data key for itself, so it outlives the purge of its source. Throws `forbidden` when the
+ * actor may not read something in it.
  */
 export function copyNode(
   ctx: Ctx,
@@ -177,6 +185,7 @@ export function copyNode(
     if (source.kind === 'space' || source.kind === 'root')
       throw new DomainError('cannot-move-space', { nodeId: source.id })
     await authorize(ctx, 'read', source)
+    if (source.kind === 'folder') await authorizeBelow(ctx, 'read', source)
     const parent = await getContainer(ctx, input.parentId)
     await authorize(ctx, 'create', parent)
     const { to: space } = await openBothSpaces(ctx, source, parent)
@@ -253,7 +262,6 @@ async function copyFolder(ctx: TxCtx, { source, parent, space, name }: CopyTarge
     .orderBy('id')
     .execute()
   for (const child of children) {
-    await authorize(ctx, 'read', child)
     const place = { source: child, parent: folder, space, name: child.name }
     await (child.kind === 'file' ? copyFile(ctx, place) : copyFolder(ctx, place))
   }

@@ -2,6 +2,7 @@
 import { sql, type Selectable } from 'kysely'
 import { prepared } from '#db/prepared.ts'
 import type { NodeTable } from '#db/schema.ts'
+import { TransactionLost } from '#db/database.ts'
 import { authorize } from './access.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
@@ -51,6 +52,15 @@ export async function getNode(ctx: Ctx, { nodeId }: { nodeId: number }): Promise
   const node = await getLiveNode(ctx, nodeId)
   await authorize(ctx, 'list', node)
   return node
+}
+
+/** Waits until nobody else changes the node, and keeps others waiting until the transaction ends. */
+export const awaitNode = (ctx: TxCtx, nodeId: number) => ctx.database.lock(ctx.db, `node:${nodeId}`, 'exclusive')
+
+/** A live node that nobody else changes until the transaction ends. Throws `not-found`. */
+export async function holdNode(ctx: TxCtx, nodeId: number): Promise<Node> {
+  await awaitNode(ctx, nodeId)
+  return getLiveNode(ctx, nodeId)
 }
 
 /** A live folder or space root, the tenant's root not among them. Throws `not-found` or `not-a-folder`. */
@@ -186,13 +196,17 @@ export function nameTaken(existing: Node): DomainError {
 /** How many numbered names are tried before giving up. */
 const MAX_NUMBERED = 10_000
 
-/** The first of `name`, `name (1)`, `name (2)`, … that is free in the container. */
+/**
+ * The first of `name`, `name (1)`, `name (2)`, … that is free in the container. Others who look for one there wait until the
+ * transaction ends, so that they do not all find the same.
+ */
 export async function freeName(
-  ctx: Ctx,
+  ctx: TxCtx,
   parentId: number,
   name: string,
   caseRule: 'exact' | 'folded',
 ): Promise<string> {
+  await ctx.database.lock(ctx.db, `names:${parentId}`, 'exclusive')
   for (let count = 0; count < MAX_NUMBERED; count += 1) {
     const candidate = count === 0 ? name : numberedName(name, count)
     if (!(await findChild(ctx, parentId, nameKey(candidate, caseRule)))) return candidate
@@ -223,12 +237,23 @@ export function createFolder(
       caseRule: space.caseRule,
       ...(input.attributes && { attributes: input.attributes }),
     })
-    if (!folder) throw nameTaken((await findChild(ctx, parent.id, nameKey(name, space.caseRule))) ?? parent)
+    if (!folder) throw await lostName(ctx, parent.id, name, { caseRule: space.caseRule, onConflict: input.onConflict })
     await insertTotals(ctx, folder.id)
     await ctx.emit({ type: 'node.created', spaceId: space.id, subject1: `node:${folder.id}` })
     await addTotals(ctx, parent.id, { folders: 1 })
     return folder
   })
+}
+
+/** Why an insert found its name taken: by whom, or, where any free name would have done, only by another transaction. */
+export async function lostName(
+  ctx: TxCtx,
+  parentId: number,
+  name: string,
+  wanted: { caseRule: 'exact' | 'folded'; onConflict: string | undefined },
+): Promise<Error> {
+  const taken = await findChild(ctx, parentId, nameKey(name, wanted.caseRule))
+  return taken && wanted.onConflict !== 'rename-new' ? nameTaken(taken) : new TransactionLost()
 }
 
 /** The zero totals of a new container. */
@@ -273,8 +298,8 @@ export interface ExpectedState {
 }
 
 /**
- * Changes columns of a node and raises revision and snapshot, provided nobody changed it since `node` was read.
- * Throws `revision-conflict` otherwise, so a caller without an expectation of his own may simply try again.
+ * Changes columns of a node and raises revision and snapshot. Where somebody has changed it since `node` was read, the
+ * transaction runs again and sees it.
  */
 export async function updateNodeRow(ctx: TxCtx, node: Node, columns: Partial<Node>): Promise<Node> {
   const now = ctx.clock()
@@ -291,7 +316,7 @@ export async function updateNodeRow(ctx: TxCtx, node: Node, columns: Partial<Nod
     .where('revision', '=', node.revision)
     .returningAll()
     .executeTakeFirst()
-  if (!changed) throw new DomainError('revision-conflict', { expected: node.revision, current: node.revision + 1 })
+  if (!changed) throw new TransactionLost()
   return changed
 }
 
@@ -327,15 +352,18 @@ async function siblingRule(ctx: Ctx, node: Node, space: Space): Promise<'exact' 
   return space.parentSpaceId === null ? 'exact' : (await getSpaceRow(ctx, space.parentSpaceId)).caseRule
 }
 
-/** A live node for a change of name, place or attributes: right, gates and locks asked. */
-export async function openForChange(ctx: TxCtx, nodeId: number) {
+/**
+ * A live node for a change of name, place or attributes: right, gates and locks asked. Write protection does not stop the
+ * lifting of itself.
+ */
+async function openForChange(ctx: TxCtx, nodeId: number, { liftsProtection = false } = {}) {
   await holdStructure(ctx, 'shared')
-  const node = await getLiveNode(ctx, nodeId)
+  const node = await holdNode(ctx, nodeId)
   if (node.spaceId === null) throw new DomainError('forbidden', { action: 'change' })
   await authorize(ctx, node.kind === 'space' ? 'manage' : 'change', node)
   const space = await getSpaceRow(ctx, node.spaceId)
   requireOpenSpace(ctx, space)
-  await requireChangeable(ctx, node)
+  await requireChangeable(ctx, liftsProtection ? { ...node, writeProtected: 0 } : node)
   return { node, space }
 }
 
@@ -346,7 +374,7 @@ export function updateNode(
 ): Promise<Node> {
   return inTx(ctx, async ctx => {
     const { writeProtected, readProtected, ...plain } = input.attributes
-    const { node, space } = await openForAttributes(ctx, input.nodeId, writeProtected === false)
+    const { node, space } = await openForChange(ctx, input.nodeId, { liftsProtection: writeProtected === false })
     requireRevision(node, input)
     const changed = await updateNodeRow(ctx, node, {
       ...plain,
@@ -356,16 +384,6 @@ export function updateNode(
     await ctx.emit({ type: 'node.changed', spaceId: space.id, subject1: `node:${node.id}` })
     return changed
   })
-}
-
-/** Lifting write protection must not be stopped by that protection itself. */
-async function openForAttributes(ctx: TxCtx, nodeId: number, lifts: boolean) {
-  if (!lifts) return openForChange(ctx, nodeId)
-  const node = await getLiveNode(ctx, nodeId)
-  if (node.spaceId === null) throw new DomainError('forbidden', { action: 'change' })
-  await authorize(ctx, 'change', node)
-  await requireChangeable(ctx, { ...node, writeProtected: 0 })
-  return { node, space: await getSpaceRow(ctx, node.spaceId) }
 }
 
 const pathUp = prepared<{ nodeId: number }, { id: number; name: string; kind: NodeTable['kind']; depth: number }>(

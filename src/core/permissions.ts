@@ -26,8 +26,13 @@ export type ActionSet = number
 export const noActions: ActionSet = 0
 export const allActions: ActionSet = Object.values(actions).reduce((set, bit) => set | bit, 0)
 
+/** Any of these lets a caller describe a file (metadata): who may replace content may say what it is. */
+export const describing: readonly Action[] = ['change', 'write']
+
 export const actionSet = (names: readonly Action[]): ActionSet => names.reduce((set, name) => set | actions[name], 0)
-export const hasAction = (set: ActionSet, action: Action): boolean => (set & actions[action]) !== 0
+/** True where the set holds the action, or any of several. */
+export const hasAction = (set: ActionSet, action: Action | readonly Action[]): boolean =>
+  (set & (typeof action === 'string' ? actions[action] : actionSet(action))) !== 0
 export const actionNames = (set: ActionSet): Action[] => allNames.filter(name => hasAction(set, name))
 export const isAction = (name: string): name is Action => name in actions
 

@@ -4,9 +4,10 @@ import { authorize } from './access.ts'
 import type { TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { requireChangeable, requireWritableSpace } from './gates.ts'
-import { replaceMetadata } from './metadata.ts'
+import { addMetadata, replaceMetadata } from './metadata.ts'
 import { checkName, fold, nameKey } from './names.ts'
 import {
+  awaitNode,
   findChild,
   freeName,
   getContainer,
@@ -81,7 +82,10 @@ async function tryPlace(ctx: TxCtx, input: Placement, site: Site): Promise<Place
     return insertFile(ctx, input, site, input.name)
   }
   if (existing.state === 'live' && existing.kind === 'file' && input.onConflict === 'new-version') {
-    return addVersion(ctx, input, site, existing)
+    await awaitNode(ctx, existing.id)
+    // Who held it before us may have changed, moved or deleted it.
+    const held = await findChild(ctx, parent.id, nameKey(input.name, space.caseRule))
+    return held?.id === existing.id ? addVersion(ctx, input, site, held) : undefined
   }
   return settle(ctx, input, site, existing)
 }
@@ -171,7 +175,11 @@ async function fillReserved(ctx: TxCtx, input: Placement, site: Site, reserved: 
     mediaType: input.mediaType,
     isFirst: true,
   })
-  const node = await updateNodeRow(ctx, reserved, { state: 'live', currentVersionId: version.id })
+  const node = await updateNodeRow(ctx, reserved, {
+    state: 'live',
+    currentVersionId: version.id,
+    ...saidOf(input.attributes),
+  })
   return finish(ctx, input, { node, version }, { files: 1, bytes: content.sizeBytes })
 }
 
@@ -185,7 +193,7 @@ async function addVersion(ctx: TxCtx, input: Placement, site: Site, existing: No
   const [versionId] = await ctx.database.nextIds(ctx.db, 1)
   const node = await updateNodeRow(ctx, existing, {
     currentVersionId: versionId!,
-    ...timesOf(input.attributes),
+    ...saidOf(input.attributes),
   })
   const version = await insertVersion(ctx, {
     id: versionId!,
@@ -202,8 +210,12 @@ async function addVersion(ctx: TxCtx, input: Placement, site: Site, existing: No
 }
 
 /** A new version takes over what its client said of it; what it did not say stays. */
-function timesOf({ clientModifiedAt, clientCreatedAt, notes, classification, expiresAt, title }: NodeAttributes = {}) {
-  const said = { clientModifiedAt, clientCreatedAt, notes, classification, expiresAt, title }
+function saidOf({ writeProtected, readProtected, ...plain }: NodeAttributes = {}) {
+  const said = {
+    ...plain,
+    writeProtected: writeProtected === undefined ? undefined : Number(writeProtected),
+    readProtected: readProtected === undefined ? undefined : Number(readProtected),
+  }
   return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Partial<Node> // only Node columns
 }
 
@@ -215,7 +227,10 @@ async function finish(
   before?: number,
 ): Promise<Placed> {
   const { node, version } = placed
-  if (input.metadata) await replaceMetadata(ctx, { nodeId: node.id, ...input.metadata })
+  if (input.metadata) {
+    const write = before === undefined ? addMetadata : replaceMetadata
+    await write(ctx, { nodeId: node.id, ...input.metadata })
+  }
   await ctx.emit({
     type: 'version.created',
     spaceId: node.spaceId,

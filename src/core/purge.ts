@@ -1,16 +1,18 @@
 /** Destroying content for good: its key goes in the transaction, its bytes with the last reference, a tombstone stays. */
+import { TransactionLost } from '#db/database.ts'
 import { authorize } from './access.ts'
 import { requireNoHold } from './backup-hold.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { enqueue } from './jobs.ts'
-import { getNodeRow } from './nodes.ts'
+import { getNodeRow, holdStructure } from './nodes.ts'
 import { addTotals } from './totals.ts'
 import { getVersionRow, type Version } from './versions.ts'
 
 /** Purges one version out of the bin. Throws `not-found`, `forbidden`, `not-deleted`, `wrong-state` (purged already). */
 export function purgeVersion(ctx: Ctx, { versionId }: { versionId: number }): Promise<void> {
   return inTx(ctx, async ctx => {
+    await holdStructure(ctx, 'shared') // a deletion must not be undone around what goes
     const version = await getVersionRow(ctx, versionId)
     const wasIn = await getNodeRow(
       ctx,
@@ -29,11 +31,15 @@ export function purgeVersion(ctx: Ctx, { versionId }: { versionId: number }): Pr
  * both in free pages and its log. The caller has asked for the right.
  */
 export async function purgeRow(ctx: TxCtx, version: Version): Promise<void> {
-  await ctx.db
+  const purged = await ctx.db
     .updateTable('version')
     .set({ wrappedKey: null, keyName: null, purgedAt: ctx.clock() })
     .where('id', '=', version.id)
-    .execute()
+    .where('deletedAt', 'is not', null)
+    .where('purgedAt', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  if (!purged) throw new TransactionLost()
   await ctx.db.deleteFrom('version_key').where('versionId', '=', version.id).execute()
   await ctx.db
     .updateTable('node')

@@ -5,6 +5,7 @@ import { isDomainError } from './errors.ts'
 import { purgeVersion } from './purge.ts'
 import { forgetSessions } from './sessions.ts'
 import { forgetFailures } from './throttle.ts'
+import { expireUploads } from './transfer-expiry.ts'
 import { deleteNode } from './trash.ts'
 import { removeExpiredUsers } from './users.ts'
 
@@ -137,6 +138,11 @@ async function accepted(act: Promise<unknown>): Promise<boolean> {
 async function inEachTenant(ctx: Ctx): Promise<Ctx[]> {
   const tenants = await ctx.db.selectFrom('tenant').select('id').orderBy('id').execute()
   return tenants.map(({ id }) => makeCtx(ctx, systemActor(id, ctx.actor.client), ctx.requestId))
+}
+
+/** Ends abandoned uploads and forgets ended ones, in all tenants. */
+export async function expireTransfers(ctx: Ctx): Promise<void> {
+  for (const tenantCtx of await inEachTenant(ctx)) await expireUploads(tenantCtx)
 }
 
 /** Forgets sessions and counters of failures that no longer count. */

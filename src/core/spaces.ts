@@ -10,6 +10,7 @@ import {
   getTenantRoot,
   holdStructure,
   insertTotals,
+  lostName,
   nameTaken,
   tryInsertNode,
   updateNodeRow,
@@ -123,7 +124,8 @@ export interface NewSpace {
  * Makes a space. Top-level ones need the right `spaces.create`, nested ones `manage` on the parent.
  * Throws `name-taken`, `name-refused`, `forbidden`, `last-manager` (a policy that wants a manager and got none).
  */
-export function createSpace(ctx: Ctx, input: NewSpace): Promise<Space & { node: Node }> {
+export async function createSpace(ctx: Ctx, input: NewSpace): Promise<Space & { node: Node }> {
+  if (input.parentSpaceId === undefined) await requireRight(ctx, 'spaces.create')
   return inTx(ctx, async ctx => {
     await holdStructure(ctx, 'shared')
     const parent = await parentOf(ctx, input)
@@ -164,10 +166,7 @@ export function createSpace(ctx: Ctx, input: NewSpace): Promise<Space & { node: 
 }
 
 async function parentOf(ctx: TxCtx, input: NewSpace): Promise<Node> {
-  if (input.parentSpaceId === undefined) {
-    await requireRight(ctx, 'spaces.create')
-    return getTenantRoot(ctx)
-  }
+  if (input.parentSpaceId === undefined) return getTenantRoot(ctx)
   const parent = await getLiveNode(ctx, input.parentId ?? input.parentSpaceId)
   await authorize(ctx, 'manage', parent)
   if (parent.spaceId !== input.parentSpaceId)
@@ -181,7 +180,7 @@ async function insertSpaceNode(ctx: TxCtx, parent: Node, input: NewSpace, policy
   const name = input.onConflict === 'rename-new' ? await freeName(ctx, parent.id, asked, caseRule) : asked
   const [id] = await ctx.database.nextIds(ctx.db, 1)
   const node = await tryInsertNode(ctx, { id: id!, kind: 'space', parent, name, label: asked, caseRule })
-  if (!node) throw nameTaken((await findChild(ctx, parent.id, nameKey(name, caseRule))) ?? parent)
+  if (!node) throw await lostName(ctx, parent.id, name, { caseRule, onConflict: input.onConflict })
   if (policy.inheritsGrants) return node
   await ctx.db.updateTable('node').set({ accessId: node.id }).where('id', '=', node.id).execute()
   return { ...node, accessId: node.id }

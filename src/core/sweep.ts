@@ -59,14 +59,19 @@ async function unusedBlobs(ctx: Ctx, after: string): Promise<string[]> {
     .select('id')
     .where('id', '>', after)
     .where('createdAt', '<', ctx.clock() - ORPHAN_AGE_MS)
-    .where(({ exists, selectFrom }) => exists(selectFrom('segment').select('id').whereRef('blobId', '=', 'blob.id')))
-    .where(({ not, exists, selectFrom }) =>
-      not(exists(selectFrom('version').select('id').whereRef('blobId', '=', 'blob.id').where('purgedAt', 'is', null))),
+    .where(eb => eb.exists(eb.selectFrom('segment').select('id').whereRef('blobId', '=', 'blob.id')))
+    .where(eb =>
+      eb.not(
+        eb.exists(
+          eb.selectFrom('version').select('id').whereRef('blobId', '=', 'blob.id').where('purgedAt', 'is', null),
+        ),
+      ),
     )
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('upload')
+    .where(eb =>
+      eb.not(
+        eb.exists(
+          eb
+            .selectFrom('upload')
             .select('id')
             .whereRef('blobId', '=', 'blob.id')
             .where('state', 'in', ['open', 'receiving', 'sealed']),

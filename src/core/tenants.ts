@@ -117,11 +117,24 @@ const selectByHost = prepared<{ host: string }, Pick<TenantTable, (typeof column
     .limit(1),
 )
 
-/** The tenant of a `Host` header (port and case are no matter), else the provider. */
-export async function findTenantByHost(deps: Deps, host: string): Promise<Tenant> {
-  const [row] = await selectByHost(deps.database.read, { host: hostKey(host) })
+/** How long a process goes by what it knows of hosts; a change elsewhere counts at the latest then. */
+const HOSTS_KNOWN_MS = 1_000
+const MAX_KNOWN_HOSTS = 1_000
+const knownHosts = new WeakMap<Deps['database'], Map<string, { tenant: Tenant; until: number }>>()
+
+/** The tenant of a `Host` header (port and case are no matter), else the provider. Every request asks, so it is remembered. */
+export async function findTenantByHost(deps: Pick<Deps, 'database' | 'clock'>, host: string): Promise<Tenant> {
+  const known = knownHosts.get(deps.database) ?? new Map<string, { tenant: Tenant; until: number }>()
+  const key = hostKey(host)
+  const now = deps.clock()
+  const remembered = known.get(key)
+  if (remembered && remembered.until > now) return remembered.tenant
+  const [row] = await selectByHost(deps.database.read, { host: key })
   if (!row) throw new DomainError('not-found', { what: 'tenant', id: host })
-  return present(row)
+  const tenant = present(row)
+  if (known.size >= MAX_KNOWN_HOSTS) known.clear()
+  knownHosts.set(deps.database, known.set(key, { tenant, until: now + HOSTS_KNOWN_MS }))
+  return tenant
 }
 
 /** Everybody may ask for his own tenant, the provider for every one. */
@@ -151,6 +164,7 @@ export async function setTenantHosts(
     await insertHosts(ctx, tenantId, hosts)
     await ctx.emit({ type: 'tenant.changed', subject1: `tenant:${tenantId}`, facts: { hosts: hosts.length } })
   })
+  knownHosts.delete(ctx.database)
 }
 
 /** Changes what is named. A locked tenant lets nobody in. Only for the provider. */
@@ -185,7 +199,8 @@ async function insertHosts(ctx: TxCtx, tenantId: string, hosts: readonly string[
   }
 }
 
-const hostKey = (host: string) => host.trim().toLowerCase().replace(/:\d+$/, '').replace(/\.$/, '')
+/** The form in which hosts are stored and compared: without port, case and final dot. */
+export const hostKey = (host: string) => host.trim().toLowerCase().replace(/:\d+$/, '').replace(/\.$/, '')
 
 /** Rights over tenants count only in the provider's tenant. */
 async function requireProvider(ctx: Ctx): Promise<void> {

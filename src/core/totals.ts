@@ -17,6 +17,7 @@ export interface TotalsDelta {
 
 interface Container {
   id: number
+  kind: 'root' | 'space' | 'folder'
   /** Quota of a space or of the tenant, null where there is none. */
   quotaBytes: number | null
 }
@@ -30,7 +31,7 @@ const containersUp = prepared<{ nodeId: number }, Container>((db, arg) => ({
         union all
         select node.id, node."parentId", node.kind, node."tenantId" from up join node on node.id = up."parentId"
       )
-      select up.id, coalesce(space."quotaBytes", tenant."quotaBytes") as "quotaBytes"
+      select up.id, up.kind, coalesce(space."quotaBytes", tenant."quotaBytes") as "quotaBytes"
       from up
       left join space on space.id = up.id
       left join tenant on up.kind = 'root' and tenant.id = up."tenantId"
@@ -60,12 +61,13 @@ const addToOne = prepared<AddArgs, { bytes: number; binBytes: number }>((db, arg
 export async function addTotals(ctx: TxCtx, containerId: number, delta: TotalsDelta): Promise<void> {
   const { files = 0, folders = 0, bytes = 0, binBytes = 0 } = delta
   const grows = bytes + binBytes > 0
-  for (const { id, quotaBytes } of await containersUp(ctx.db, { nodeId: containerId })) {
+  for (const { id, kind, quotaBytes } of await containersUp(ctx.db, { nodeId: containerId })) {
     const [total] = await addToOne(ctx.db, { nodeId: id, files, folders, bytes, binBytes, now: ctx.clock() })
     if (!total || quotaBytes === null || !grows) continue
     const neededBytes = total.bytes + total.binBytes
     if (neededBytes > quotaBytes) {
-      throw new DomainError('quota-exceeded', { scope: 'space', limitBytes: quotaBytes, neededBytes })
+      const scope = kind === 'root' ? 'tenant' : 'space'
+      throw new DomainError('quota-exceeded', { scope, limitBytes: quotaBytes, neededBytes })
     }
   }
 }

@@ -3,9 +3,8 @@
  * record first or the blob first. Any process may take any request: bytes lie in the blob store, the state in the table.
  */
 import type { Selectable } from 'kysely'
-import type { ConflictStrategy, SegmentTable, UploadState, UploadTable } from '#db/schema.ts'
+import type { ConflictStrategy, UploadState, UploadTable } from '#db/schema.ts'
 import {
-  digestContent,
   discardContent,
   insertSegmentRow,
   newDataKey,
@@ -15,21 +14,20 @@ import {
   type ReceivedSegment,
 } from './content.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
-import { DomainError, isDomainError } from './errors.ts'
-import { requireWritableSpace } from './gates.ts'
+import { DomainError } from './errors.ts'
 import { enqueue } from './jobs.ts'
-import { checkName, nameKey } from './names.ts'
-import { findChild, nameTaken, openContainer, tryInsertNode, type NodeAttributes } from './nodes.ts'
-import { placeFile, type Placed } from './placement.ts'
-import { requireAsExpected } from './uploads.ts'
+import { nameKey } from './names.ts'
+import { findChild, holdStructure, nameTaken, tryInsertNode, type Node, type NodeAttributes } from './nodes.ts'
+import type { Space } from './space-rows.ts'
+import { requireMayStore } from './uploads.ts'
 
 export type Upload = Selectable<UploadTable>
 
-/** What may follow what. Ended uploads stay readable until they expire from the table. */
+/** What may follow what: a process that died while finishing lets another one begin anew. Ended uploads stay readable for a time. */
 export const transitions: Record<UploadState, readonly UploadState[]> = {
   open: ['receiving', 'sealed', 'cancelled', 'expired'],
   receiving: ['receiving', 'sealed', 'cancelled', 'expired'],
-  sealed: ['receiving', 'stored', 'failed', 'cancelled'],
+  sealed: ['sealed', 'receiving', 'stored', 'failed', 'cancelled', 'expired'],
   stored: [],
   failed: [],
   cancelled: [],
@@ -40,7 +38,7 @@ const canBecome = (next: UploadState) =>
   (Object.keys(transitions) as UploadState[]).filter(state => transitions[state].includes(next)) // the table's own keys
 
 /** Kept with the upload until it becomes a file. */
-interface UploadAttributes {
+export interface UploadAttributes {
   node?: NodeAttributes
   metadata?: { namespace: string; values: Readonly<Record<string, string>> }
   label?: string
@@ -66,13 +64,9 @@ export interface NewUpload {
 /** Opens a transfer. Throws `forbidden`, `name-refused`, `name-taken` (when reserving), `upload-too-large`, gates. */
 export function openUpload(ctx: Ctx, input: NewUpload): Promise<Upload> {
   return inTx(ctx, async ctx => {
-    const { parent, space } = await openContainer(ctx, input.parentId, 'create')
-    requireWritableSpace(ctx, space)
-    const name = checkName(input.name)
-    const limit = ctx.settings.maxFileBytes
-    if (limit !== null && (input.announcedBytes ?? 0) > limit)
-      throw new DomainError('upload-too-large', { limitBytes: limit })
-    const reservedNodeId = input.reserve ? await reserveName(ctx, { parent, space, name }) : null
+    await holdStructure(ctx, 'shared')
+    const { parent, space } = await requireMayStore(ctx, input)
+    const reservedNodeId = input.reserve ? await reserveName(ctx, { parent, space, input }) : null
     const blobId = ctx.newId()
     await ctx.db
       .insertInto('blob')
@@ -98,7 +92,7 @@ export function openUpload(ctx: Ctx, input: NewUpload): Promise<Upload> {
         principalId: ctx.actor.principalId,
         shareId: ctx.actor.shareId ?? null,
         parentId: parent.id,
-        name,
+        name: input.name,
         reservedNodeId,
         onConflict: input.onConflict,
         expectedRevision: input.expectedRevision ?? null,
@@ -123,11 +117,13 @@ export function openUpload(ctx: Ctx, input: NewUpload): Promise<Upload> {
 
 async function reserveName(
   ctx: TxCtx,
-  { parent, space, name }: Pick<Awaited<ReturnType<typeof openContainer>>, 'parent' | 'space'> & { name: string },
+  { parent, space, input }: { parent: Node; space: Space; input: Pick<NewUpload, 'name' | 'label'> },
 ): Promise<number> {
   const [id] = await ctx.database.nextIds(ctx.db, 1)
+  const { name, label = name } = input
   const { caseRule } = space
-  const node = await tryInsertNode(ctx, { id: id!, kind: 'file', parent, space, name, caseRule, state: 'reserved' })
+  const place = { kind: 'file', parent, space, caseRule, state: 'reserved' } as const
+  const node = await tryInsertNode(ctx, { ...place, id: id!, name, label })
   if (!node) throw nameTaken((await findChild(ctx, parent.id, nameKey(name, caseRule))) ?? parent)
   return node.id
 }
@@ -232,13 +228,13 @@ async function keepSegment(
     await ctx.blobs.remove(dropped).catch(() => {}) // the sweep finds what stays behind
     return { segment, receivedBytes }
   } catch (error) {
-    await discardContent(ctx, [segment])
+    await discardContent(ctx, [segment], error)
     throw error
   }
 }
 
 /** Moves the upload to its next state and thereby holds its row until the transaction ends. Throws `wrong-state`. */
-async function lockUpload(
+export async function lockUpload(
   ctx: TxCtx,
   uploadId: string,
   next: UploadState,
@@ -277,141 +273,6 @@ async function cutFrom(ctx: TxCtx, blobId: string, startByte: number): Promise<s
   return dropped.map(row => row.id)
 }
 
-/**
- * Ends the transfer and makes the file. With `onRefusal: 'fail'` a refusal (checksum, name, quota, …) ends the upload as `failed`,
- * readable with code and details; with `'reopen'` it stays as it was. Either way the refusal is thrown.
- */
-export async function completeUpload(
-  ctx: Ctx,
-  input: { uploadId: string; onRefusal: 'fail' | 'reopen'; partNumbers?: readonly number[] },
-): Promise<Placed> {
-  await getUpload(ctx, input)
-  const upload = await inTx(ctx, ctx => sealUpload(ctx, input))
-  return finishUpload(ctx, upload, input.onRefusal)
-}
-
-/** No more bytes from here on. Numbered parts get their places, in the given order or by number. */
-async function sealUpload(ctx: TxCtx, input: { uploadId: string; partNumbers?: readonly number[] }): Promise<Upload> {
-  const upload = await lockUpload(ctx, input.uploadId, 'sealed')
-  const parts = await ctx.db
-    .selectFrom('segment')
-    .select(['id', 'partNumber', 'usedBytes'])
-    .where('blobId', '=', upload.blobId)
-    .where('partNumber', 'is not', null)
-    .orderBy('partNumber')
-    .execute()
-  if (parts.length > 0) await placeParts(ctx, upload, parts, input.partNumbers)
-  return upload
-}
-
-type Part = Pick<Selectable<SegmentTable>, 'id' | 'partNumber' | 'usedBytes'>
-
-async function placeParts(
-  ctx: TxCtx,
-  upload: Upload,
-  parts: readonly Part[],
-  order?: readonly number[],
-): Promise<void> {
-  const byNumber = new Map(parts.map(part => [part.partNumber, part]))
-  const chosen = (order?.map(number => byNumber.get(number)) ?? parts).filter(part => part !== undefined)
-  if (new Set(chosen).size !== parts.length || (order && order.length !== parts.length)) {
-    throw new DomainError('invalid-input', { field: 'parts', rule: 'name every stored part once' })
-  }
-  let startByte = 0
-  for (const part of chosen) {
-    await ctx.db.updateTable('segment').set({ startByte }).where('id', '=', part.id).execute()
-    startByte += part.usedBytes
-  }
-}
-
-async function finishUpload(ctx: Ctx, upload: Upload, onRefusal: 'fail' | 'reopen'): Promise<Placed> {
-  try {
-    const content = await assemble(ctx, upload)
-    requireAsExpected(
-      {
-        ...(upload.announcedBytes !== null && { announcedBytes: upload.announcedBytes }),
-        ...(upload.expectedSha256 !== null && { expectedSha256: upload.expectedSha256 }),
-        ...(upload.expectedMd5 !== null && { expectedMd5: upload.expectedMd5 }),
-      },
-      content,
-    )
-    return await inTx(ctx, ctx => storeUpload(ctx, upload, content))
-  } catch (error) {
-    if (isDomainError(error)) await refuseUpload(ctx, upload, error, onRefusal)
-    throw error
-  }
-}
-
-type Assembled = Awaited<ReturnType<typeof assemble>>
-
-/** Size and digests of the whole: those of the only segment, or read back from several. */
-async function assemble(ctx: Ctx, upload: Upload) {
-  const segments = await ctx.db
-    .selectFrom('segment')
-    .select(['usedBytes', 'sizeBytes', 'sha256', 'md5'])
-    .where('blobId', '=', upload.blobId)
-    .execute()
-  const sizeBytes = segments.reduce((sum, segment) => sum + segment.usedBytes, 0)
-  const [only] = segments
-  const wantsMd5 = upload.expectedMd5 !== null
-  const isWhole = segments.length === 1 && only?.usedBytes === only?.sizeBytes && !(wantsMd5 && only?.md5 === null)
-  const digests = isWhole && only ? only : await digestContent(ctx, { ...upload, sizeBytes }, { md5: wantsMd5 })
-  return {
-    blobId: upload.blobId,
-    wrappedKey: upload.wrappedKey,
-    keyName: upload.keyName,
-    sizeBytes,
-    sha256: digests.sha256,
-    md5: digests.md5,
-    startedAt: upload.createdAt,
-    endedAt: upload.changedAt,
-  }
-}
-
-async function storeUpload(ctx: TxCtx, upload: Upload, content: Assembled): Promise<Placed> {
-  const kept = JSON.parse(upload.attributes) as UploadAttributes // written by openUpload
-  await lockUpload(ctx, upload.id, 'stored')
-  await ctx.db
-    .updateTable('blob')
-    .set({ sizeBytes: content.sizeBytes, sha256: content.sha256, md5: content.md5, sealedAt: ctx.clock() })
-    .where('id', '=', upload.blobId)
-    .execute()
-  const placed = await placeFile(
-    ctx,
-    {
-      parentId: upload.parentId,
-      name: upload.name,
-      onConflict: upload.onConflict,
-      mediaType: upload.mediaType,
-      ...(kept.label !== undefined && { label: kept.label }),
-      ...(kept.node && { attributes: kept.node }),
-      ...(kept.metadata && { metadata: kept.metadata }),
-      ...(upload.expectedRevision !== null && { expectedRevision: upload.expectedRevision }),
-      ...(upload.reservedNodeId !== null && { reservedNodeId: upload.reservedNodeId }),
-    },
-    content,
-  )
-  const ended = {
-    versionId: placed.version.id,
-    endedAt: ctx.clock(),
-    expiresAt: ctx.clock() + ctx.settings.uploadLifeMs,
-  }
-  await ctx.db.updateTable('upload').set(ended).where('id', '=', upload.id).execute()
-  return placed
-}
-
-async function refuseUpload(ctx: Ctx, upload: Upload, error: DomainError, onRefusal: 'fail' | 'reopen'): Promise<void> {
-  await inTx(ctx, async ctx => {
-    if (onRefusal === 'reopen') {
-      await lockUpload(ctx, upload.id, 'receiving')
-      return
-    }
-    const failure = { failureCode: error.code, failureDetails: JSON.stringify(error.details) }
-    await endUpload(ctx, upload, 'failed', failure)
-    await ctx.emit({ type: 'upload.failed', subject1: `upload:${upload.id}`, facts: { code: error.code } })
-  })
-}
-
 /** Gives the upload up; its bytes and its name are free at once. Throws `wrong-state` for an ended one. */
 export function cancelUpload(ctx: Ctx, { uploadId }: { uploadId: string }): Promise<void> {
   return inTx(ctx, async ctx => {
@@ -421,6 +282,9 @@ export function cancelUpload(ctx: Ctx, { uploadId }: { uploadId: string }): Prom
   })
 }
 
+/** What an ended upload keeps of its data key: nothing, so that the key goes with the last version that has it. */
+export const keyless = { wrappedKey: new Uint8Array(0), keyName: '' }
+
 /** Ends an upload without a file. */
 export async function endUpload(
   ctx: TxCtx,
@@ -429,7 +293,7 @@ export async function endUpload(
   failure: Partial<Upload> = {},
 ): Promise<void> {
   const times = { endedAt: ctx.clock(), expiresAt: ctx.clock() + ctx.settings.uploadLifeMs }
-  await lockUpload(ctx, upload.id, state, { ...failure, ...times })
+  await lockUpload(ctx, upload.id, state, { ...failure, ...times, ...keyless })
   if (upload.reservedNodeId !== null) {
     // Never seen by anybody, so nothing is lost with the row.
     await ctx.db.deleteFrom('node').where('id', '=', upload.reservedNodeId).where('state', '=', 'reserved').execute()

@@ -1,29 +1,22 @@
-/** Deleting into the bin of a space, restoring from it, and undoing a deletion as one act. */
+/** Deleting into the bin of a space; restore.ts leads out of it again. */
 import { sql } from 'kysely'
-import type { ConflictStrategy } from '#db/schema.ts'
-import { authorize } from './access.ts'
+import { authorize, authorizeBelow } from './access.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
-import { requireChangeable, requireOpenSpace, requireWritableSpace } from './gates.ts'
-import { checkName, nameKey } from './names.ts'
+import { requireChangeable, requireOpenSpace } from './gates.ts'
 import {
-  findChild,
-  freeName,
-  getContainer,
   getLiveNode,
-  getNodeRow,
+  holdNode,
   holdStructure,
-  nameTaken,
   pathText,
   requireRevision,
-  tryInsertNode,
   updateNodeRow,
   type ExpectedState,
   type Node,
 } from './nodes.ts'
-import { getSpaceRow, type Space } from './space-rows.ts'
-import { addTotals, getTotals, recountTotals } from './totals.ts'
-import { binVersion, getCurrentVersion, getVersionRow, notDeleted, type Version } from './versions.ts'
+import { getSpaceRow } from './space-rows.ts'
+import { addTotals, getTotals } from './totals.ts'
+import { binVersion, getCurrentVersion } from './versions.ts'
 
 export interface Deletion {
   id: string
@@ -35,10 +28,12 @@ export interface Deletion {
 /** Puts a file or a folder with everything in it into the bin. Throws `not-found`, `forbidden`, `locked`, `write-protected`, …. */
 export function deleteNode(ctx: Ctx, input: { nodeId: number } & ExpectedState): Promise<Deletion> {
   return inTx(ctx, async ctx => {
-    const node = await getLiveNode(ctx, input.nodeId)
-    if (node.kind === 'space' || node.kind === 'root') throw new DomainError('forbidden', { action: 'delete' })
-    await holdStructure(ctx, node.kind === 'file' ? 'shared' : 'exclusive')
+    const { kind } = await getLiveNode(ctx, input.nodeId)
+    if (kind === 'space' || kind === 'root') throw new DomainError('forbidden', { action: 'delete' })
+    await holdStructure(ctx, kind === 'file' ? 'shared' : 'exclusive')
+    const node = await holdNode(ctx, input.nodeId)
     await authorize(ctx, 'delete', node)
+    if (kind === 'folder') await authorizeBelow(ctx, 'delete', node)
     requireRevision(node, input)
     requireOpenSpace(ctx, await getSpaceRow(ctx, node.spaceId ?? 0))
     return trashNode(ctx, node)
@@ -85,8 +80,8 @@ async function trashFolder(ctx: TxCtx, folder: Node, deletionId: string): Promis
   const below = await liveBelow(ctx, folder.id)
   const nested = below.find(node => node.kind === 'space')
   if (nested) throw new DomainError('wrong-state', { what: 'space', state: 'active', needed: 'deleted' })
-  await requireNoneProtected(ctx, below)
-  const files = below.filter(node => node.kind === 'file' && node.currentVersionId !== null)
+  await requireNoneProtected(ctx, [folder, ...below])
+  const files = below.filter(node => node.kind === 'file')
   const containers = [folder.id, ...below.filter(node => node.kind === 'folder').map(node => node.id)]
   const totals = await getTotals(ctx, folder.id)
   await updateNodeRow(ctx, folder, gone(ctx, deletionId))
@@ -112,25 +107,19 @@ async function emitDeleted(ctx: TxCtx, node: Node, versionId?: number): Promise<
   })
 }
 
-type Below = Pick<
-  Node,
-  'id' | 'kind' | 'spaceId' | 'currentVersionId' | 'writeProtected' | 'readProtected' | 'parentId'
-> &
-  Node
-
-/** Live and reserved nodes strictly below a folder. */
-async function liveBelow(ctx: Ctx, folderId: number): Promise<Below[]> {
-  const { rows } = await sql<Below>`
+/** Live nodes strictly below a folder. Reserved ones stay with their uploads, which fail or find the folder back. */
+async function liveBelow(ctx: Ctx, folderId: number): Promise<Node[]> {
+  const { rows } = await sql<Node>`
     with recursive down (id) as (
-      select id from node where "parentId" = ${folderId} and state in ('live', 'reserved')
+      select id from node where "parentId" = ${folderId} and state = 'live'
       union all
-      select node.id from down join node on node."parentId" = down.id and node.state in ('live', 'reserved')
+      select node.id from down join node on node."parentId" = down.id and node.state = 'live'
     )
     select node.* from node where id in (select id from down)`.execute(ctx.db)
   return rows
 }
 
-async function requireNoneProtected(ctx: Ctx, nodes: readonly Below[]): Promise<void> {
+async function requireNoneProtected(ctx: Ctx, nodes: readonly Node[]): Promise<void> {
   const shielded = nodes.find(node => node.writeProtected)
   if (shielded) throw new DomainError('write-protected', { nodeId: shielded.id })
   const files = nodes.filter(node => node.kind === 'file').map(node => node.id)
@@ -145,17 +134,17 @@ async function locksAmong(ctx: Ctx, nodeIds: readonly number[]): Promise<Set<num
   return new Set(locks.map(lock => lock.nodeId).filter(id => asked.has(id)))
 }
 
-/** Every live row below a deleted folder gets the deletion, and every current version its snapshot, in three statements. */
+/** Every live row below a deleted folder gets the deletion, and every current version its snapshot, in two statements. */
 async function binSubtree(ctx: TxCtx, folder: Node, deletionId: string): Promise<void> {
   const now = ctx.clock()
   const base = await pathText(ctx, folder.id)
   await sql`
     with recursive down (id, path) as (
       select id, cast(${base} as text) || '/' || name from node
-        where "parentId" = ${folder.id} and state in ('live', 'reserved')
+        where "parentId" = ${folder.id} and state = 'live'
       union all
       select node.id, down.path || '/' || node.name
-      from down join node on node."parentId" = down.id and node.state in ('live', 'reserved')
+      from down join node on node."parentId" = down.id and node.state = 'live'
     )
     update version set
       "deletedAt" = ${now}, "deletedBy" = ${ctx.actor.principalId}, "deletionId" = ${deletionId}, "deletedCause" = 'deleted',
@@ -163,15 +152,15 @@ async function binSubtree(ctx: TxCtx, folder: Node, deletionId: string): Promise
       "deletedName" = node.name, "deletedNotes" = node.notes, "deletedClassification" = node.classification,
       "deletedExpiresAt" = node."expiresAt"
     from down join node on node.id = down.id
-    where version.id = node."currentVersionId" and node.state = 'live'`.execute(ctx.db)
+    where version.id = node."currentVersionId"`.execute(ctx.db)
   await sql`
     with recursive down (id) as (
-      select id from node where "parentId" = ${folder.id} and state in ('live', 'reserved')
+      select id from node where "parentId" = ${folder.id} and state = 'live'
       union all
-      select node.id from down join node on node."parentId" = down.id and node.state in ('live', 'reserved')
+      select node.id from down join node on node."parentId" = down.id and node.state = 'live'
     )
     update node set state = 'deleted', "nameKey" = null, "deletedAt" = ${now}, "deletedBy" = ${ctx.actor.principalId},
-      "deletionId" = ${deletionId}, revision = revision + 1, "changedAt" = ${now}, "changedBy" = ${ctx.actor.principalId}
+      "deletionId" = ${deletionId}, revision = revision + 1, "snapshotUid" = ${deletionId}, "changedAt" = ${now}, "changedBy" = ${ctx.actor.principalId}
     where id in (select id from down)`.execute(ctx.db)
 }
 
@@ -187,248 +176,4 @@ async function emptyTotals(ctx: TxCtx, containerIds: readonly number[]): Promise
     }))
     .where('nodeId', 'in', containerIds)
     .execute()
-}
-
-export interface Restored {
-  node: Node
-  /** The name it got, where another one had to be chosen. */
-  renamed: boolean
-}
-
-/**
- * Takes one version out of the bin. The latest version of a deleted file brings the file back as it was; any other one becomes
- * a file of its own, or with `new-version` the current version of the file that has the name.
- * Throws `parent-gone`, `not-deleted`, `name-taken`, `wrong-state` (purged), and what rights and gates say.
- */
-export function restoreVersion(
-  ctx: Ctx,
-  input: { versionId: number; parentId?: number; name?: string; onConflict: ConflictStrategy },
-): Promise<Restored> {
-  return inTx(ctx, async ctx => {
-    await holdStructure(ctx, 'shared')
-    const version = await requireBinned(ctx, input.versionId)
-    const wasIn = await getNodeRow(ctx, version.deletedParentId ?? 0)
-    await authorize(ctx, 'trash.restore', wasIn)
-    const parent = await findTarget(ctx, input.parentId ?? wasIn.id, version)
-    await authorize(ctx, 'create', parent)
-    const space = await getSpaceRow(ctx, parent.spaceId)
-    requireWritableSpace(ctx, space)
-    const asked = checkName(input.name ?? version.deletedName ?? '')
-    const place = await settleName(ctx, { parent, space, asked, onConflict: input.onConflict })
-    const node = place.existing
-      ? await becomeCurrent(ctx, version, place.existing)
-      : await becomeFile(ctx, version, { parent, space, name: place.name })
-    await ctx.db
-      .updateTable('version')
-      .set({ ...notDeleted, nodeId: node.id })
-      .where('id', '=', version.id)
-      .execute()
-    await ctx.emit({
-      type: 'node.restored',
-      spaceId: space.id,
-      subject1: `node:${node.id}`,
-      subject2: `version:${version.id}`,
-    })
-    await addTotals(ctx, wasIn.id, { binBytes: -version.sizeBytes })
-    await addTotals(ctx, parent.id, { files: place.existing ? 0 : 1, bytes: version.sizeBytes })
-    return { node, renamed: node.name !== asked }
-  })
-}
-
-async function requireBinned(ctx: Ctx, versionId: number): Promise<Version> {
-  const version = await getVersionRow(ctx, versionId)
-  if (version.purgedAt !== null)
-    throw new DomainError('wrong-state', { what: 'version', state: 'purged', needed: 'deleted' })
-  if (version.deletedAt === null) throw new DomainError('not-deleted', { nodeId: version.nodeId })
-  return version
-}
-
-async function findTarget(ctx: Ctx, parentId: number, version: Version): Promise<Node & { spaceId: number }> {
-  const parent = await getNodeRow(ctx, parentId)
-  if (parent.state !== 'live') throw new DomainError('parent-gone', { parentId, versionIds: [version.id] })
-  return getContainer(ctx, parentId)
-}
-
-interface Target {
-  parent: Node & { spaceId: number }
-  space: Space
-  asked: string
-  onConflict: ConflictStrategy
-}
-
-/** A free name, or with `new-version` the file that is there. */
-async function settleName(ctx: TxCtx, target: Target): Promise<{ name: string; existing?: Node }> {
-  const { parent, space, asked } = target
-  const taken = await findChild(ctx, parent.id, nameKey(asked, space.caseRule))
-  if (!taken) return { name: asked }
-  switch (target.onConflict) {
-    case 'fail':
-      throw nameTaken(taken)
-    case 'rename-new':
-      return { name: await freeName(ctx, parent.id, asked, space.caseRule) }
-    case 'rename-existing': {
-      await authorize(ctx, 'change', taken)
-      await requireChangeable(ctx, taken)
-      const name = await freeName(ctx, parent.id, asked, space.caseRule)
-      await updateNodeRow(ctx, taken, { name, label: name, nameKey: nameKey(name, space.caseRule) })
-      return { name: asked }
-    }
-    case 'replace': {
-      if (taken.kind !== 'file' || taken.state !== 'live') throw nameTaken(taken)
-      await authorize(ctx, 'delete', taken)
-      await trashNode(ctx, taken)
-      return { name: asked }
-    }
-    case 'new-version': {
-      if (taken.kind !== 'file' || taken.state !== 'live') throw nameTaken(taken)
-      await authorize(ctx, 'write', taken)
-      await requireChangeable(ctx, taken)
-      return { name: asked, existing: taken }
-    }
-  }
-}
-
-async function becomeCurrent(ctx: TxCtx, version: Version, node: Node): Promise<Node> {
-  const current = await getCurrentVersion(ctx, node)
-  const changed = await updateNodeRow(ctx, node, { currentVersionId: version.id })
-  await binVersion(ctx, { node, versionId: current.id, cause: 'superseded', deletionId: null })
-  await addTotals(ctx, node.parentId ?? 0, { bytes: -current.sizeBytes, binBytes: current.sizeBytes })
-  return changed
-}
-
-async function becomeFile(
-  ctx: TxCtx,
-  version: Version,
-  { parent, space, name }: { parent: Node & { spaceId: number }; space: Space; name: string },
-): Promise<Node> {
-  const old = await getNodeRow(ctx, version.nodeId)
-  if (old.state === 'deleted' && old.currentVersionId === version.id) {
-    return updateNodeRow(ctx, old, { ...alive, parentId: parent.id, spaceId: space.id, ...placed(parent, space, name) })
-  }
-  const [id] = await ctx.database.nextIds(ctx.db, 1)
-  const node = await tryInsertNode(ctx, {
-    id: id!,
-    kind: 'file',
-    parent,
-    space,
-    name,
-    caseRule: space.caseRule,
-    currentVersionId: version.id,
-    attributes: { notes: version.deletedNotes, classification: version.deletedClassification },
-  })
-  if (!node) throw new DomainError('busy', {})
-  return node
-}
-
-const alive = { state: 'live', deletedAt: null, deletedBy: null, deletionId: null } as const
-
-const placed = (parent: Node, space: Space, name: string) => ({
-  accessId: parent.accessId,
-  name,
-  label: name,
-  nameKey: nameKey(name, space.caseRule),
-})
-
-/**
- * Brings back everything that one deletion took and that nobody restored or purged since, in its old place and, where the name
- * is taken meanwhile, under a free one. Throws `parent-gone` when the place itself is gone, `wrong-state` when already undone.
- */
-export function undoDeletion(ctx: Ctx, { deletionId }: { deletionId: string }): Promise<Node | undefined> {
-  return inTx(ctx, async ctx => {
-    await holdStructure(ctx, 'exclusive')
-    const deletion = await ctx.db
-      .selectFrom('deletion')
-      .selectAll()
-      .where('id', '=', deletionId)
-      .where('tenantId', '=', ctx.actor.tenantId)
-      .executeTakeFirst()
-    if (!deletion) throw new DomainError('not-found', { what: 'deletion', id: deletionId })
-    const rows = await ctx.db
-      .selectFrom('node')
-      .selectAll()
-      .where('deletionId', '=', deletionId)
-      .where('state', '=', 'deleted')
-      .execute()
-    const top = await getNodeRow(ctx, deletion.nodeId)
-    const parent = await getNodeRow(ctx, top.parentId ?? 0)
-    await authorize(ctx, 'trash.restore', parent)
-    if (deletion.undoneAt !== null)
-      throw new DomainError('wrong-state', { what: 'deletion', state: 'undone', needed: 'done' })
-    if (parent.state !== 'live') throw new DomainError('parent-gone', { parentId: parent.id, versionIds: [] })
-    if (top.state !== 'deleted' || top.deletionId !== deletionId) {
-      throw new DomainError('wrong-state', { what: 'deletion', state: 'restored', needed: 'done' })
-    }
-    const space = await getSpaceRow(ctx, parent.spaceId ?? 0)
-    requireWritableSpace(ctx, space)
-    const restored = await reviveRows(ctx, { top, rows, parent, space, deletionId })
-    await ctx.db.updateTable('deletion').set({ undoneAt: ctx.clock() }).where('id', '=', deletionId).execute()
-    await ctx.emit({
-      type: 'deletion.undone',
-      spaceId: space.id,
-      subject1: `node:${top.id}`,
-      facts: { nodes: rows.length },
-    })
-    await rebuildTotals(ctx, { rows, parent })
-    return restored
-  })
-}
-
-async function reviveRows(
-  ctx: TxCtx,
-  {
-    top,
-    rows,
-    parent,
-    space,
-    deletionId,
-  }: { top: Node; rows: readonly Node[]; parent: Node; space: Space; deletionId: string },
-): Promise<Node> {
-  const name = await freeName(ctx, parent.id, top.name, space.caseRule)
-  const revived = await updateNodeRow(ctx, top, {
-    ...alive,
-    ...placed(parent, space, name),
-    label: top.label,
-    accessId: top.accessId,
-  })
-  for (const row of rows) {
-    if (row.id === top.id) continue
-    await updateNodeRow(ctx, row, { ...alive, nameKey: nameKey(row.name, space.caseRule) })
-  }
-  await ctx.db
-    .updateTable('version')
-    .set(notDeleted)
-    .where('deletionId', '=', deletionId)
-    .where('purgedAt', 'is', null)
-    .where(eb =>
-      eb.exists(
-        eb
-          .selectFrom('node')
-          .select('node.id')
-          .where('node.state', '=', 'live')
-          .whereRef('node.currentVersionId', '=', 'version.id'),
-      ),
-    )
-    .execute()
-  return revived
-}
-
-/** Counts the revived containers anew and books the difference above them. */
-async function rebuildTotals(ctx: TxCtx, { rows, parent }: { rows: readonly Node[]; parent: Node }): Promise<void> {
-  const containers = rows.filter(row => row.kind !== 'file')
-  for (const container of containers) {
-    const totals = await recountTotals(ctx, container.id)
-    await ctx.db
-      .updateTable('node_total')
-      .set({ ...totals, changedAt: ctx.clock() })
-      .where('nodeId', '=', container.id)
-      .execute()
-  }
-  const before = await getTotals(ctx, parent.id)
-  const after = await recountTotals(ctx, parent.id)
-  await addTotals(ctx, parent.id, {
-    files: after.files - before.files,
-    folders: after.folders - before.folders,
-    bytes: after.bytes - before.bytes,
-    binBytes: after.binBytes - before.binBytes,
-  })
 }

@@ -5,9 +5,9 @@ import { inTx, type Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { requireWritableSpace } from './gates.ts'
 import { checkName, nameKey } from './names.ts'
-import { findChild, getContainer } from './nodes.ts'
+import { findChild, getContainer, type Node } from './nodes.ts'
 import { placeFile, type Placed, type Placement } from './placement.ts'
-import { getSpaceRow } from './space-rows.ts'
+import { getSpaceRow, type Space } from './space-rows.ts'
 
 export interface NewFile extends Omit<Placement, 'metadata' | 'mediaType' | 'reservedNodeId'> {
   /** What is only known once the body has ended (a multipart field may follow the file). */
@@ -21,12 +21,15 @@ export interface NewFile extends Omit<Placement, 'metadata' | 'mediaType' | 'res
 
 /**
  * Stores a body as a file: a new one, a new version, or what `onConflict` says. The answer is given once content and row are
- * durable; before that nobody sees anything. The body is not read when the caller may not write.
+ * durable; before that nobody sees anything. No large body is read when the caller may not write.
  * Throws what placeFile throws, and `upload-incomplete`, `upload-too-large`, `checksum-mismatch`, `storage-full`.
  */
 export async function storeFile(ctx: Ctx, input: NewFile, body: Body): Promise<Placed> {
-  await requireMayStore(ctx, input)
-  const content = await receiveContent(ctx, body, { md5: input.md5 === true || input.expectedMd5 !== undefined })
+  const content = await receiveContent(ctx, body, {
+    md5: input.md5 === true || input.expectedMd5 !== undefined,
+    // Nobody shall send a gigabyte for a refusal; a small body is there anyway, and the transaction asks.
+    beforeStreaming: () => requireMayStore(ctx, input),
+  })
   try {
     requireAsExpected(input, content)
     const placement = { ...input, ...input.late() }
@@ -35,13 +38,16 @@ export async function storeFile(ctx: Ctx, input: NewFile, body: Body): Promise<P
       return placeFile(ctx, placement, content)
     })
   } catch (error) {
-    await discardContent(ctx, content.segments)
+    await discardContent(ctx, content.segments, error)
     throw error
   }
 }
 
-/** Asks early what the transaction will ask again, so that nobody sends a gigabyte for a refusal. */
-async function requireMayStore(ctx: Ctx, input: NewFile): Promise<void> {
+/** Asks early what the last transaction will ask again, so that nobody sends a gigabyte for a refusal. */
+export async function requireMayStore(
+  ctx: Ctx,
+  input: Pick<NewFile, 'parentId' | 'name' | 'onConflict' | 'announcedBytes'>,
+): Promise<{ parent: Node; space: Space }> {
   const parent = await getContainer(ctx, input.parentId)
   const space = await getSpaceRow(ctx, parent.spaceId)
   const existing = await findChild(ctx, parent.id, nameKey(checkName(input.name), space.caseRule))
@@ -51,6 +57,7 @@ async function requireMayStore(ctx: Ctx, input: NewFile): Promise<void> {
   const limit = ctx.settings.maxFileBytes
   if (limit !== null && (input.announcedBytes ?? 0) > limit)
     throw new DomainError('upload-too-large', { limitBytes: limit })
+  return { parent, space }
 }
 
 /** Throws when length or checksum differ from what the client named. */

@@ -1,5 +1,6 @@
 /** Immutable contents of files: their rows, what superseding and deleting keeps of them, and the pointer to the current one. */
 import type { Selectable } from 'kysely'
+import { TransactionLost } from '#db/database.ts'
 import { prepared } from '#db/prepared.ts'
 import type { VersionTable } from '#db/schema.ts'
 import { authorize } from './access.ts'
@@ -8,6 +9,7 @@ import { DomainError } from './errors.ts'
 import { requireChangeable, requireWritableSpace } from './gates.ts'
 import {
   getLiveNode,
+  holdNode,
   holdStructure,
   pathText,
   requireRevision,
@@ -68,7 +70,7 @@ const lastVersionTime = prepared<{ nodeId: number }, { last: number | null }>((d
 )
 
 /** A time no version of the node has: max(now, last + 1 ms). */
-async function drawVersionTime(ctx: TxCtx, nodeId: number): Promise<number> {
+export async function drawVersionTime(ctx: TxCtx, nodeId: number): Promise<number> {
   const [row] = await lastVersionTime(ctx.db, { nodeId })
   return Math.max(ctx.clock(), (row?.last ?? 0) + 1)
 }
@@ -180,7 +182,7 @@ export async function listVersions(
 export function switchVersion(ctx: Ctx, input: { nodeId: number; versionId: number } & ExpectedState): Promise<Node> {
   return inTx(ctx, async ctx => {
     await holdStructure(ctx, 'shared')
-    const node = await getLiveNode(ctx, input.nodeId)
+    const node = await holdNode(ctx, input.nodeId)
     await authorize(ctx, 'write', node)
     requireRevision(node, input)
     const space = await getSpaceRow(ctx, node.spaceId ?? 0)
@@ -194,7 +196,7 @@ export function switchVersion(ctx: Ctx, input: { nodeId: number; versionId: numb
     if (chosen.id === current.id) return node
     const changed = await updateNodeRow(ctx, node, { currentVersionId: chosen.id })
     await binVersion(ctx, { node, versionId: current.id, cause: 'superseded', deletionId: null })
-    await ctx.db.updateTable('version').set(notDeleted).where('id', '=', chosen.id).execute()
+    await takeFromBin(ctx, chosen.id)
     await ctx.emit({
       type: 'version.switched',
       spaceId: node.spaceId,
@@ -205,6 +207,19 @@ export function switchVersion(ctx: Ctx, input: { nodeId: number; versionId: numb
     await leaveBin(ctx, chosen, node.parentId ?? 0, current.sizeBytes)
     return changed
   })
+}
+
+/** Marks a version as out of the bin, and of another file if one is named, unless somebody has purged or restored it meanwhile. */
+export async function takeFromBin(ctx: TxCtx, versionId: number, into: { nodeId?: number; createdAt?: number } = {}) {
+  const taken = await ctx.db
+    .updateTable('version')
+    .set({ ...notDeleted, ...into })
+    .where('id', '=', versionId)
+    .where('deletedAt', 'is not', null)
+    .where('purgedAt', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  if (!taken) throw new TransactionLost()
 }
 
 /** Books the exchange of a version in the bin against the current one of a node below `parentId`. */

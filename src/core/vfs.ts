@@ -120,17 +120,18 @@ export function allowedAt(ctx: Ctx, place: Place): Promise<ActionSet> {
 export async function requireAllowed(
   ctx: Ctx,
   target: Pick<PathTarget, 'nearest' | 'allowed'>,
-  action: Action,
+  action: Action | readonly Action[],
 ): Promise<void> {
   if (hasAction(target.allowed, action)) return
   const node = target.nearest.kind === 'node' ? target.nearest.node : undefined
+  const wanted = typeof action === 'string' ? action : action.join(' or ')
   await recordRefusal(ctx, {
     type: 'access.refused',
     spaceId: node?.spaceId ?? null,
     ...(node && { subject1: `node:${node.id}` }),
-    facts: { action },
+    facts: { action: wanted },
   })
-  throw new DomainError('forbidden', { action })
+  throw new DomainError('forbidden', { action: wanted })
 }
 
 async function step(ctx: Ctx, from: Place, name: string): Promise<Place | undefined> {
@@ -149,6 +150,7 @@ async function step(ctx: Ctx, from: Place, name: string): Promise<Place | undefi
 
 export interface FoundFile {
   node: Node
+  space: Space
   version: Version
   /** From the actor's `/`. */
   path: string[]
@@ -167,10 +169,10 @@ export async function findFile(ctx: Ctx, versionId: number): Promise<FoundFile> 
   if (node.currentVersionId !== version.id) throw missing()
   const place = await openPlace(ctx, node)
   const path = place && (await pathInView(ctx, root, node))
-  if (!path) throw missing()
+  if (!path || place.kind === 'top') throw missing()
   const allowed = await effectiveActions(ctx, node)
   if (allowed === noActions) throw missing()
-  return { node, version, path, allowed }
+  return { node, space: place.space, version, path, allowed }
 }
 
 /** Names from the view's root down to the node; undefined when it lies outside. */

@@ -31,6 +31,8 @@ export interface Database {
 export class DatabaseUnavailable extends Error {}
 /** Others held the database for too long. */
 export class DatabaseBusy extends Error {}
+/** Thrown by work that finds that another transaction got there first: Database.transaction runs it again. */
+export class TransactionLost extends Error {}
 /** The medium under the database is full. */
 export class DatabaseFull extends Error {}
 

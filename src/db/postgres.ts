@@ -6,6 +6,7 @@ import {
   DatabaseBusy,
   DatabaseFull,
   DatabaseUnavailable,
+  TransactionLost,
   type Database,
   type OpenOptions,
   type Tx,
@@ -29,6 +30,8 @@ export function openPostgres({ url, poolSize = 10, schema }: OpenOptions): Datab
     ...(schema && { options: `-c search_path=${schema}` }),
   })
   pool.on('error', () => {}) // an idle connection that dies is replaced at the next query
+  // One that dies between two statements of a transaction would end the process; the next statement says it as well.
+  pool.on('connect', client => void client.on('error', () => {}))
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   return {
     engine: 'postgres',
@@ -53,7 +56,11 @@ export function openPostgres({ url, poolSize = 10, schema }: OpenOptions): Datab
   }
 }
 
-const RETRY_CODES = new Set(['40001', '40P01']) // serialization failure, deadlock
+/**
+ * Serialization failure, deadlock, and a key that somebody took between looking and writing: looked at again, that becomes
+ * the refusal it is.
+ */
+const RETRY_CODES = new Set(['40001', '40P01', '23505'])
 const FULL_CODES = new Set(['53100'])
 
 /** Repeats a transaction that lost against another one; says why any other failure of the server happened. */
@@ -63,7 +70,7 @@ async function withRetries<T>(attempt: () => Promise<T>): Promise<T> {
       return await attempt()
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-      if (RETRY_CODES.has(code)) {
+      if (RETRY_CODES.has(code) || error instanceof TransactionLost) {
         if (failures >= RETRIES) throw new DatabaseBusy('The database is busy', { cause: error })
         await sleep(Math.random() * 5 * 2 ** failures)
         continue

@@ -11,6 +11,7 @@ import {
   type QueryResult,
 } from 'kysely'
 import { DatabaseBusy, DatabaseFull, type Database, type Tx } from './database.ts'
+import { answerDirectly, prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 /** How long a statement waits for another process, in milliseconds. It blocks the event loop meanwhile. */
@@ -33,12 +34,8 @@ export function openSqlite(file: string): Database {
     read: kyselyOver(reader),
     transaction: work => groups.run(work),
     async nextIds(tx, count) {
-      const { value } = await tx
-        .updateTable('id_sequence')
-        .set(eb => ({ value: eb('value', '+', count) }))
-        .where('name', '=', 'node')
-        .returning('value')
-        .executeTakeFirstOrThrow()
+      const [sequence] = await advanceSequence(tx, { count })
+      const value = sequence?.value ?? 0
       return Array.from({ length: count }, (_, n) => value - count + 1 + n)
     },
     lock: async () => {}, // the writer is alone anyway
@@ -58,6 +55,14 @@ export function openSqlite(file: string): Database {
   }
 }
 
+const advanceSequence = prepared<{ count: number }, { value: number }>((db, arg) =>
+  db
+    .updateTable('id_sequence')
+    .set(eb => ({ value: eb('value', '+', arg('count')) }))
+    .where('name', '=', 'node')
+    .returning('value'),
+)
+
 interface Work {
   run: (tx: Tx) => Promise<unknown>
   resolve: (value: unknown) => void
@@ -71,12 +76,16 @@ interface Work {
 class GroupCommit {
   readonly #connection: DatabaseSync
   readonly #tx: Tx
+  readonly #savepoint: StatementSync
+  readonly #release: StatementSync
   #queue: Work[] = []
   #draining: Promise<void> | undefined
 
   constructor(connection: DatabaseSync, tx: Tx) {
     this.#connection = connection
     this.#tx = tx
+    this.#savepoint = connection.prepare('savepoint work')
+    this.#release = connection.prepare('release work')
   }
 
   run<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
@@ -115,10 +124,10 @@ class GroupCommit {
 
   /** Undefined when the work failed and was answered; throws when the engine ended the whole transaction. */
   async #runOne(work: Work, shared: boolean): Promise<{ value: unknown } | undefined> {
-    if (shared) this.#connection.exec('savepoint work')
+    if (shared) this.#savepoint.run()
     try {
       const value = await work.run(this.#tx)
-      if (shared) this.#connection.exec('release work')
+      if (shared) this.#release.run()
       return { value }
     } catch (error) {
       if (!this.#connection.isTransaction) throw error
@@ -157,7 +166,9 @@ function kyselyOver(connection: DatabaseSync): Kysely<Schema> {
       destroy: async () => {},
     }),
   }
-  return new Kysely<Schema>({ dialect })
+  const db = new Kysely<Schema>({ dialect })
+  answerDirectly(db, (text, parameters) => single.run(text, parameters as SQLInputValue[]).rows)
+  return db
 }
 
 class Connection implements DatabaseConnection {
@@ -169,11 +180,14 @@ class Connection implements DatabaseConnection {
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const { statement, answersRows } = this.#prepare(query.sql)
-    const parameters = query.parameters as SQLInputValue[] // Kysely hands on what the query was built with
-    if (answersRows) return { rows: statement.all(...parameters) as R[] }
-    const { changes } = statement.run(...parameters)
-    return { rows: [], numAffectedRows: BigInt(changes) }
+    const { rows, changes } = this.run(query.sql, query.parameters as SQLInputValue[]) // as the query was built
+    return { rows: rows as R[], ...(changes !== undefined && { numAffectedRows: changes }) }
+  }
+
+  run(text: string, parameters: readonly SQLInputValue[]): { rows: unknown[]; changes?: bigint } {
+    const { statement, answersRows } = this.#prepare(text)
+    if (answersRows) return { rows: statement.all(...parameters) }
+    return { rows: [], changes: BigInt(statement.run(...parameters).changes) }
   }
 
   // eslint-disable-next-line require-yield

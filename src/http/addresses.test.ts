@@ -19,7 +19,6 @@ describe('segments of a path', () => {
     ['/x/a%20b/%C3%A4', ['a b', 'ä']],
     ['/x/%2520', ['%20']],
     ['/x/a+b', ['a+b']],
-    ['/x/\u00c3\u00a4', ['ä']],
     ['/x/a%2Fb', 'slash'],
     ['/x/a%2fb', 'slash'],
     ['/x/a%00', 'control-character'],
@@ -37,14 +36,14 @@ describe('segments of a path', () => {
   ])('%s', ([path, expected]) => expect(ruleOf(path)).toEqual(expected))
 
   test('what was encoded comes back, whatever it was', () => {
+    const character = fc.integer({ min: 1, max: 0x10ffff }).map(code => String.fromCodePoint(code))
     const name = fc
-      .string({ unit: 'binary', minLength: 1 })
+      .string({ unit: character, minLength: 1, maxLength: 20 })
       .filter(text => text.isWellFormed() && !/[/\0]|^\.\.?$/.test(text))
     fc.assert(
-      fc.property(
-        fc.array(name, { minLength: 1 }),
-        names => void expect(ruleOf(`/x${encodePath(names)}`)).toEqual(names),
-      ),
+      fc.property(fc.array(name, { minLength: 1, maxLength: 4 }), names => {
+        expect(ruleOf(`/x${encodePath(names)}`)).toEqual(names)
+      }),
     )
   })
 

@@ -36,22 +36,15 @@ export function segmentsAfter(path: string, skipped: number): string[] {
 
 /** Throws `path-refused` for a segment that is not UTF-8, or hides a slash or a NUL. */
 function decodeSegment(raw: string, path: string): string {
-  const segment = isPlain(raw) ? raw : decodeBytes(raw, path)
+  const segment = raw.includes('%') ? decode(raw, path) : raw
   if (segment.includes('/')) refuse(path, 'slash')
   if (segment.includes('\0')) refuse(path, 'control-character')
   return segment
 }
 
-const isPlain = (raw: string) => /^[\x20-\x24\x26-\x7e]*$/.test(raw)
-
-/** Node gives bytes beyond ASCII as Latin-1; clients mean UTF-8, escaped or not. */
-function decodeBytes(raw: string, path: string): string {
-  if (/%(?![0-9a-f]{2})/i.test(raw)) refuse(path, 'encoding')
-  const bytes = raw.replaceAll(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-  // What an injected request sends beyond Latin-1 is text already.
-  if (/[^\0-\xff]/.test(bytes)) refuse(path, 'encoding')
+function decode(raw: string, path: string): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.from(bytes, 'latin1'))
+    return decodeURIComponent(raw)
   } catch {
     return refuse(path, 'encoding')
   }

@@ -144,7 +144,7 @@ function fieldTable(heading: string, schema: TSchema | undefined): Html {
   if (fields.length === 0) return html``
   const rows = fields.map(([name, field]) => {
     const mark = shown.required?.includes(name) ? '' : 'optional'
-    const fallback = field.default === undefined ? '' : ` Default: ${String(field.default)}.`
+    const fallback = field.default === undefined ? '' : ` Default: ${JSON.stringify(field.default)}.`
     return html`<tr>
       <td><code>${name}</code> <span class="mark">${mark}</span></td>
       <td><code>${typeText(field)}</code></td>

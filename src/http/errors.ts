@@ -1,5 +1,6 @@
 /** From what went wrong to what a dialect answers: each dialect words every domain error in one total table. */
 import { DomainError, isDomainError, type ErrorCode, type ErrorDetails } from '#core/errors.ts'
+import { asOutage } from '#core/outages.ts'
 import { MultipartError } from './multipart-head.ts'
 
 /** Total on purpose: a new ErrorCode does not compile until every dialect words it. */
@@ -13,7 +14,8 @@ export function translate<A>(table: ErrorTable<A>, error: DomainError, own: Part
 }
 
 /**
- * The domain's view of an error that ended a request: what Fastify refuses about a request is `invalid-input`. Undefined
+ * The domain's view of an error that ended a request: what Fastify refuses about a request is `invalid-input`,
+ * a database that is away or full is `busy` or `storage-full`. Undefined
  * for a fault of ours, which belongs into the log.
  */
 export function asDomainError(error: unknown): DomainError | undefined {
@@ -23,7 +25,7 @@ export function asDomainError(error: unknown): DomainError | undefined {
   if ('validation' in error || ('statusCode' in error && isClientFault(error.statusCode))) {
     return new DomainError('invalid-input', { field: placeOf(error), rule: error.message })
   }
-  return undefined
+  return asOutage(error)
 }
 
 const multipartRefusal = ({ reason }: MultipartError) =>

@@ -93,14 +93,17 @@ interface MountOptions {
   authenticate: Authenticate
   /** What a path with a trailing slash is: the same operation, or a redirect to the path without it. */
   trailingSlash: 'same' | 'redirect'
+  /** What leaves: only fields of the schema, in an order of the serialiser; or what the presenter built, as it built it. */
+  answers: 'by-schema' | 'as-built'
 }
 
 /** Routes the rows in the scope of `app`, with bodies, checks and answers as they say. */
 export function mount(app: FastifyInstance, options: MountOptions): void {
-  const { operations, trailingSlash } = options
+  const { operations, trailingSlash, answers } = options
   // Null, not undefined: a decorated slot keeps the shape of request objects.
   app.decorateRequest('ctx', null as unknown as Ctx) // set by onRequest before anything reads it
   readBodies(app)
+  if (answers === 'as-built') app.setSerializerCompiler(() => JSON.stringify)
   const check = createChecks()
   app.setValidatorCompiler(({ schema, httpPart }) => check(schema as TSchema, httpPart !== 'body'))
   for (const operation of operations) {

@@ -72,10 +72,20 @@ export function createServer(options: ServerOptions): FastifyInstance {
   }
   // Fastify's types tell plain and TLS servers apart; nothing that we call differs.
   const app = (tls ? Fastify({ ...common, https: tls }) : Fastify(common)) as FastifyInstance
+  refuseTwoHosts(app)
   addSecurityHeaders(app, options)
   observeRequests(app, options)
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ message: 'Not found' }))
   return app
+}
+
+/** RFC 9112 §3.2 demands it: with two, a proxy and we might each take another one for the host. Node takes the first. */
+function refuseTwoHosts(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { rawHeaders } = request.raw
+    const hosts = rawHeaders.filter((name, at) => at % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host')
+    done(hosts.length > 1 ? Object.assign(new Error('Two Host headers'), { statusCode: 400 }) : undefined)
+  })
 }
 
 function addSecurityHeaders(app: FastifyInstance, { strictTransport }: ServerOptions): void {

@@ -4,7 +4,7 @@ import { inTx, type Ctx } from '#core/ctx.ts'
 import { isDomainError } from '#core/errors.ts'
 import { enqueue } from '#core/jobs.ts'
 import { collectBlobs } from '#core/purge.ts'
-import { cleanUp, expire, purgeOld } from '#core/retention.ts'
+import { cleanUp, expire, expireTransfers, purgeOld } from '#core/retention.ts'
 import { sweep } from '#core/sweep.ts'
 import { forgetDone } from './queue.ts'
 import { REMEMBER_DONE_MS } from './schedule.ts'
@@ -17,6 +17,7 @@ export const jobHandlers: JobHandlers = {
   'blob.collect': collect,
   'database.scrub': ctx => ctx.database.scrub(),
   sweep: unlessHeld(async ctx => void (await sweep(ctx))),
+  'upload.expire': expireTransfers,
   expiry: async ctx => void (await expire(ctx)),
   'trash.purge': async ctx => void (await purgeOld(ctx)),
   'audit.seal': async ctx => void (await sealBatches(ctx)),

@@ -10,6 +10,7 @@ type RecurringKind = Exclude<JobKind, 'blob.collect' | 'database.scrub' | 'backu
 /** Longest pause between the end of one run and the next. */
 const everyMs: Record<RecurringKind, number> = {
   'audit.seal': MINUTE,
+  'upload.expire': 5 * MINUTE,
   expiry: 5 * MINUTE,
   'trash.purge': HOUR,
   'clean-up': HOUR,

@@ -75,7 +75,7 @@ export function startWorker({ pollMs = POLL_MS, ...options }: WorkerOptions): Jo
 
   const loops = Array.from({ length: concurrency }, loop)
   return {
-    wake: bell.ring,
+    wake: () => bell.ring(),
     async stop(limitMs) {
       stopping = true
       bell.ring()

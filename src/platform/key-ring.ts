@@ -49,7 +49,7 @@ export async function openKeyRing(file: string, { create }: { create: boolean })
       return [...ring.keys.keys()]
     },
     seal(plain, context, keyName) {
-      refresh()
+      if (keyName === undefined) refresh()
       const name = keyName ?? ring.current
       const key = keyOf(name)
       if (!key) throw new Error(`The key ring ${file} has no key ${name}`)

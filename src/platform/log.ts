@@ -78,5 +78,5 @@ function asTextLine(line: string): string {
   )
   const stack = err === undefined ? '' : `\n${(err as { stack?: string }).stack ?? JSON.stringify(err)}`
   const clock = String(time).slice(11, 19)
-  return `${[clock, String(level).toUpperCase().padEnd(5), String(msg ?? ''), ...facts].join(' ')}${stack}\n`
+  return `${[clock, String(level).toUpperCase().padEnd(5), typeof msg === 'string' ? msg : '', ...facts].join(' ')}${stack}\n`
 }

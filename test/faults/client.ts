@@ -38,12 +38,16 @@ export interface Client {
   close(): void
 }
 
-/** The cookies of a new session, as the header `Cookie`. */
-export async function signIn(server: Server): Promise<string> {
+export function logIn(server: Server): Promise<Answer> {
   const body = Buffer.from(new URLSearchParams(account).toString())
   const headers = { 'content-type': 'application/x-www-form-urlencoded' }
-  const answer = await exchange({ url: `${server.url}/2.0/login/basic`, method: 'POST', headers, body })
-  if (answer.status !== 200) throw new Error(`The login answered ${answer.status}: ${answer.body}`)
+  return exchange({ url: `${server.url}/2.0/login/basic`, method: 'POST', headers, body })
+}
+
+/** The cookies of a new session, as the header `Cookie`. */
+export async function signIn(server: Server): Promise<string> {
+  const answer = await logIn(server)
+  if (answer.status !== 200) throw new Error(`The login answered ${answer.status}: ${answer.body.toString()}`)
   return (answer.headers['set-cookie'] ?? []).map(cookie => cookie.split(';', 1)[0]).join('; ')
 }
 
@@ -97,7 +101,7 @@ interface Listing {
 }
 
 function parseListing({ status, body }: Answer): Entry[] {
-  if (status !== 200) throw new Error(`The listing answered ${status}: ${body}`)
+  if (status !== 200) throw new Error(`The listing answered ${status}: ${body.toString()}`)
   const { files } = JSON.parse(body.toString()) as Listing // the contract's shape
   return files.map(({ filename, fileset = 0, attributes }) => ({
     name: filename,
@@ -142,14 +146,15 @@ export interface RawAnswer {
 export function exchangeRaw(
   { port }: Server,
   bytes: Buffer | string,
-  then: (socket: Socket) => void = () => {},
+  then: (socket: Socket) => void | Promise<void> = () => {},
 ): Promise<RawAnswer> {
   return new Promise((done, fail) => {
     const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true })
     const chunks: Buffer[] = []
     const timer = setTimeout(() => {
       socket.destroy()
-      fail(new Error(`The connection was still open after ${ANSWER_TIMEOUT_MS} ms, with: ${Buffer.concat(chunks)}`))
+      const text = Buffer.concat(chunks).toString('latin1')
+      fail(new Error(`The connection was still open after ${ANSWER_TIMEOUT_MS} ms, with: ${text}`))
     }, ANSWER_TIMEOUT_MS)
     socket.on('error', () => {}) // a reset is an answer too
     socket.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -160,6 +165,6 @@ export function exchangeRaw(
       const [, status] = /^HTTP\/1\.1 (\d{3})/.exec(text) ?? []
       done({ status: status === undefined ? undefined : Number(status), text })
     })
-    socket.on('connect', () => socket.write(bytes, () => then(socket)))
+    socket.on('connect', () => socket.write(bytes, () => void then(socket)))
   })
 }

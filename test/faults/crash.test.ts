@@ -1,10 +1,12 @@
 /** The process is killed while it takes files in, again and again. */
 import { randomBytes, randomInt } from 'node:crypto'
+import { utimesSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { clientOf, signIn, type Client } from './client.ts'
+import { clientOf, exchangeRaw, signIn, uploadBytes, type Client } from './client.ts'
 import { inLanes, openLedger, type Ledger } from './ledger.ts'
-import { openSite, type Site } from './server.ts'
+import { eventually, openSite, type Server, type Site } from './server.ts'
 
 const UPLOADS = 200
 const KILLS = 8
@@ -13,40 +15,64 @@ const LANES = 4
 const MAX_DELAY_MS = 60
 
 const KIB = 1024
+const DAY_MS = 86_400_000
 const sizes = [0, 4 * KIB, 4 * KIB, 4 * KIB, 100 * KIB, 100 * KIB, 3 * KIB * KIB]
 
 test(
   `${KILLS} kills during ${UPLOADS} uploads lose nothing that was acknowledged and show nothing half`,
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     await using site = await openSite()
     const ledger = openLedger('inbox')
-    const cookie = await signInOnce(site)
+    let server = await site.start()
+    const cookie = await signIn(server) // a session outlives the processes
     for (let kill = 1; kill <= KILLS; kill += 1) {
-      await uploadUntilKilled(site, cookie, ledger, (UPLOADS / (KILLS + 1)) * kill)
-      await checkAfterCrash(site, cookie, ledger)
+      await uploadUntilKilled(clientOf(server, cookie), ledger, (UPLOADS / (KILLS + 1)) * kill)
+      server = await restartAndCheck(site, cookie, ledger)
     }
-    const server = await site.start()
     const client = clientOf(server, cookie)
     await inLanes(LANES, lane => upload(client, ledger, lane, () => ledger.acknowledged() < UPLOADS))
     client.close()
     expect(await server.stop()).toBe(0)
-    await checkAfterCrash(site, cookie, ledger)
+    await restartAndCheck(site, cookie, ledger)
   },
 )
 
-/** A session outlives the processes. */
-async function signInOnce(site: Site): Promise<string> {
-  const server = await site.start()
-  const cookie = await signIn(server)
-  await server.kill()
-  return cookie
-}
+test(
+  'what a kill leaves of an upload is no damage, and the sweep removes it once it is old',
+  {
+    timeout: 120_000,
+  },
+  async () => {
+    await using site = await openSite()
+    const server = await site.start()
+    const client = clientOf(server, await signIn(server))
+    const bytes = uploadBytes(client, 'inbox/half', randomBytes(3 * KIB * KIB))
+    const answer = exchangeRaw(server, bytes.subarray(0, bytes.length / 2))
+    await eventually('the upload has begun', () => site.objects('staging').length === 1)
+    await server.kill()
+    await answer
+    client.close()
+
+    const [segmentId] = site.objects('staging')
+    const { status, output } = await site.entrepot('verify', '--content')
+    expect({ status, output }).toMatchObject({ status: 0, output: expect.stringContaining('1 young object') })
+
+    const longAgo = new Date(Date.now() - DAY_MS)
+    utimesSync(join(site.dataDir, 'blobs', 'staging', segmentId ?? ''), longAgo, longAgo)
+    const again = clientOf(await site.start(), client.cookie)
+    expect(await again.list('inbox')).toEqual([])
+    again.close()
+    expect(await again.server.stop()).toBe(0) // the first start has run the job already
+    await site.makeDue('sweep')
+    await site.start()
+    await eventually('the stage is gone', () => site.objects('staging').length === 0)
+  },
+)
 
 /** Several uploads at a time, until a little after so many were acknowledged in all. */
-async function uploadUntilKilled(site: Site, cookie: string, ledger: Ledger, due: number): Promise<void> {
-  const server = await site.start()
-  const client = clientOf(server, cookie)
+async function uploadUntilKilled(client: Client, ledger: Ledger, due: number): Promise<void> {
+  const { server } = client
   let dying: Promise<void> | undefined
   const kill = async () => {
     await sleep(randomInt(MAX_DELAY_MS))
@@ -73,13 +99,13 @@ async function upload(client: Client, ledger: Ledger, lane: number, goesOn: () =
   }
 }
 
-async function checkAfterCrash(site: Site, cookie: string, ledger: Ledger): Promise<void> {
-  // On the data as the crash left it.
-  const { status, output } = await site.entrepot('verify', '--content')
-  expect(status, output).toBe(0)
+async function restartAndCheck(site: Site, cookie: string, ledger: Ledger): Promise<Server> {
+  const verifying = site.entrepot('verify', '--content')
   const server = await site.start()
   const client = clientOf(server, cookie)
   await ledger.check(client)
   client.close()
-  await server.kill()
+  const { status, output } = await verifying
+  expect(status, output).toBe(0)
+  return server
 }

@@ -22,7 +22,6 @@ const state = {
   spaces: [
     {
       name: 'partner5',
-      owner: 'admin',
       folders: ['inbox'],
       grants: [{ user: account.username, allow: ['list', 'read', 'create', 'write', 'delete'] }],
     },
@@ -40,12 +39,16 @@ export interface SiteOptions {
 export interface Site {
   dataDir: string
   engine: 'sqlite' | 'postgres'
+  /** Empty for SQLite in the data directory. */
+  databaseUrl: string
   /** Starts a server on free ports; several may run at once. */
   start(env?: Record<string, string>): Promise<Server>
   /** Runs one command of the command line beside the servers. */
   entrepot(...args: string[]): Promise<Finished>
-  /** Reads the database, beside everybody else. */
+  /** Asks the database, beside everybody else. */
   query<Row>(statement: string): Promise<Row[]>
+  /** Lets a recurring job run at the next start, as if enough time had passed. */
+  makeDue(kind: string): Promise<void>
   /** Names of what lies in the blob store, staged or finished. */
   objects(kind: 'staging' | 'objects'): string[]
   [Symbol.asyncDispose](): Promise<void>
@@ -100,6 +103,7 @@ export async function openSite(options: SiteOptions = {}): Promise<Site> {
   return {
     dataDir,
     engine: database.url ? 'postgres' : 'sqlite',
+    databaseUrl: database.url,
     async start(more = {}) {
       const server = await startServer({ ...env, ...more })
       servers.push(server)
@@ -107,6 +111,10 @@ export async function openSite(options: SiteOptions = {}): Promise<Site> {
     },
     entrepot,
     query: database.query,
+    async makeDue(kind) {
+      await database.query(`update job set "endedAt" = 1 where kind = '${kind}' and state = 'done'`)
+      await database.query(`update job set "runAt" = 1 where kind = '${kind}' and state = 'ready'`)
+    },
     objects: kind => filesIn(join(blobsOf(env, dataDir), kind)),
     [Symbol.asyncDispose]: dispose,
   }
@@ -133,15 +141,13 @@ function runCommand(args: readonly string[], env: Record<string, string>): Promi
       process.execPath,
       [ENTRY, ...args],
       { env, timeout: COMMAND_TIMEOUT_MS, maxBuffer: 16 * 1024 * 1024 },
-      (error, stdout, stderr) =>
-        done({ status: error ? (Number(error.code) || -1) : 0, output: `${stdout}${stderr}` }),
+      (error, stdout, stderr) => done({ status: error ? Number(error.code) || -1 : 0, output: `${stdout}${stderr}` }),
     )
   })
 }
 
 interface TestDatabase {
-  /** Undefined for SQLite in the data directory. */
-  url: string | undefined
+  url: string
   query: Site['query']
   drop(): Promise<void>
 }
@@ -149,7 +155,7 @@ interface TestDatabase {
 async function openDatabaseFor({ databaseUrl }: SiteOptions, dataDir: string): Promise<TestDatabase> {
   const server = process.env.TEST_DATABASE_URL
   if (databaseUrl) return { url: databaseUrl, query: querying(databaseUrl), drop: async () => {} }
-  if (!server) return { url: undefined, query: sqliteQuery(dataDir), drop: async () => {} }
+  if (!server) return { url: '', query: sqliteQuery(dataDir), drop: async () => {} }
   const name = `fault_${randomUUID().replaceAll('-', '')}`
   await querying(server)(`create database ${name}`)
   const url = new URL(server)
@@ -164,7 +170,7 @@ async function openDatabaseFor({ databaseUrl }: SiteOptions, dataDir: string): P
 const sqliteQuery =
   (dataDir: string): Site['query'] =>
   async <Row>(statement: string) => {
-    const database = new DatabaseSync(join(dataDir, 'entrepot.db'), { readOnly: true, timeout: 5_000 })
+    const database = new DatabaseSync(join(dataDir, 'entrepot.db'), { timeout: 5_000 })
     try {
       return database.prepare(statement).all() as Row[] // the test says what it asks for
     } finally {
@@ -189,8 +195,8 @@ async function startServer(env: Record<string, string>): Promise<Server> {
   const ended = new Promise<number | null>(done => child.once('exit', code => done(code)))
   const killWithUs = () => void child.kill('SIGKILL')
   process.once('exit', killWithUs)
-  void ended.then(() => process.off('exit', killWithUs))
   const lines: string[] = []
+  void ended.then(() => process.off('exit', killWithUs))
   const url = await readyUrl(child, lines)
   return {
     pid: child.pid ?? 0,
@@ -247,12 +253,12 @@ export async function eventually(what: string, check: () => boolean | Promise<bo
 }
 
 /** What a process holds open, from Linux's /proc. */
-export function openFiles(pid: number, port: number): { connections: number; files: number } {
+export function openFiles(pid: number, port: number): { connections: number; objects: number } {
   const inodes = connectionInodes(pid, port)
   const links = readdirSync(`/proc/${pid}/fd`).map(fd => linkOf(`/proc/${pid}/fd/${fd}`))
   return {
     connections: links.filter(link => inodes.has(/^socket:\[(\d+)\]$/.exec(link)?.[1] ?? '')).length,
-    files: links.filter(link => link.startsWith('/')).length,
+    objects: links.filter(link => /\/(staging|objects)\//.test(link)).length,
   }
 }
 

@@ -5,7 +5,7 @@ import { withInstallation, systemCtx } from '#cli/open.ts'
 import { CommandFailed, print } from '#cli/terminal.ts'
 import { inTx, makeCtx, systemActor, type Ctx, type TxCtx } from '#core/ctx.ts'
 import { recordEvent } from '#core/events.ts'
-import { createTenant, listTenants, setTenantHosts, updateTenant, type Tenant } from '#core/tenants.ts'
+import { createTenant, hostKey, listTenants, setTenantHosts, updateTenant, type Tenant } from '#core/tenants.ts'
 import { applyGroup, applyHome, applyMembers, applyRights, applyRole, applyToken, applyUser } from './accounts.ts'
 import { checkDescription } from './check.ts'
 import { description, type Contents, type Description, type TenantEntry } from './description.ts'
@@ -124,19 +124,24 @@ async function applyTenant(work: Work, { name, hosts, quota }: TenantEntry): Pro
 
 async function hasHosts({ db }: TxCtx, tenantId: string, hosts: readonly string[]): Promise<boolean> {
   const rows = await db.selectFrom('tenant_host').select('host').where('tenantId', '=', tenantId).execute()
-  const wanted = new Set(hosts.map(host => host.trim().toLowerCase()))
+  const wanted = new Set(hosts.map(hostKey))
   return wanted.symmetricDifference(new Set(rows.map(row => row.host))).size === 0
 }
 
 /** In an order in which everything that is named is there already. */
 async function applyContents(work: Work, contents: Contents): Promise<void> {
-  const { roles = [], users = [], groups = [], spaces = [], tokens = [] } = contents
-  for (const role of roles) await applyRole(work, role)
-  for (const user of users) await applyUser(work, user)
-  for (const group of groups) await applyGroup(work, group)
-  for (const group of groups) await applyMembers(work, group)
+  const { users, groups } = contents
+  await each(contents.roles, role => applyRole(work, role))
+  await each(users, user => applyUser(work, user))
+  await each(groups, group => applyGroup(work, group))
+  await each(groups, group => applyMembers(work, group))
   await applyRights(work, contents)
-  for (const space of spaces) await applySpace(work, space)
-  for (const user of users) await applyHome(work, user)
-  for (const token of tokens) await applyToken(work, token)
+  await each(contents.spaces, space => applySpace(work, space))
+  await each(users, user => applyHome(work, user))
+  await each(contents.tokens, token => applyToken(work, token))
+}
+
+/** One after the other: they share a transaction. */
+async function each<T>(entries: readonly T[] = [], act: (entry: T) => Promise<void>): Promise<void> {
+  for (const entry of entries) await act(entry)
 }

@@ -14,7 +14,8 @@ export interface Mistake extends Place {
 export class BadFile extends Error {
   readonly mistakes: readonly Mistake[]
 
-  constructor(mistakes: readonly Mistake[]) {
+  constructor(found: readonly Mistake[]) {
+    const mistakes = found.toSorted((a, b) => a.line - b.line || a.column - b.column)
     super(mistakes.map(({ line, column, reason }) => `${line}:${column}: ${reason}`).join('\n'))
     this.name = 'BadFile'
     this.mistakes = mistakes
@@ -96,7 +97,7 @@ function refuseUnknownKeys(node: YAMLMap, fields: Fields, file: YamlFile): void 
   for (const { key } of node.items) {
     const name = isScalar(key) ? String(key.value) : undefined
     if (name === undefined || !Object.hasOwn(fields, name)) {
-      file.refuse(key as Node, `"${name ?? key}" is not known here; known are ${Object.keys(fields).join(', ')}`) // as above
+      file.refuse(key as Node, `"${name ?? '?'}" is not known here; known are ${Object.keys(fields).join(', ')}`) // as above
     }
   }
 }
@@ -118,10 +119,13 @@ function scalar<T>(expected: string, parse: (value: unknown) => T | undefined): 
   }
 }
 
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f]/
+
 /** Numbers without quotes are text where text is asked for: a login may be 4711. */
-export const text = scalar('a text', value => {
+export const text = scalar('a text without control characters', value => {
   if (typeof value === 'number') return String(value)
-  return typeof value === 'string' && value !== '' ? value : undefined
+  return typeof value === 'string' && value !== '' && !CONTROL.test(value) ? value : undefined
 })
 
 export const flag = scalar('true or false', value => (typeof value === 'boolean' ? value : undefined))

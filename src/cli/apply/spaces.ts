@@ -1,6 +1,6 @@
 /** Brings spaces, folders and grants to what a file describes. */
 import { userNamed } from '#cli/names.ts'
-import { listGrants, removeGrant, setGrant } from '#core/grants.ts'
+import { listGrants, removeGrant, setGrant, type Grant } from '#core/grants.ts'
 import { nameKey } from '#core/names.ts'
 import { createFolder, findChild } from '#core/nodes.ts'
 import { actionNames, actionSet } from '#core/permissions.ts'
@@ -26,17 +26,36 @@ export async function applySpace(work: Work, entry: SpaceEntry, parent: Parent =
   const inParent = parent.spaceId === undefined ? {} : { parentSpaceId: parent.spaceId }
   const known = await placed(entry.at, () => findSpaceByName(ctx, { name: entry.name, ...inParent }))
   const space = known ?? (await makeSpace(work, entry, inParent))
-  if (known) await requireOwner(work, entry, known)
-  // A space that loses its rule about managers does so before its grants change, one that gets it after that.
+  if (!known) note(work, `created space ${path}`)
+  const fill = () => fillSpace(work, entry, { path, space })
+  if (known) await changeSpace(work, entry, { path, space, fill })
+  else await fill()
+  for (const nested of entry.spaces ?? []) await applySpace(work, nested, { path: `${path}/`, spaceId: space.id })
+}
+
+interface SpaceAt {
+  path: string
+  space: Space
+}
+
+async function fillSpace(work: Work, { folders = [], grants }: SpaceEntry, at: SpaceAt): Promise<void> {
+  for (const folder of folders) await applyFolder(work, at, folder)
+  if (grants) await applyGrants(work, { path: at.path, nodeId: at.space.id }, grants)
+}
+
+/** A space that loses its rule about managers does so before its grants change, one that gets it after that. */
+async function changeSpace(
+  work: Work,
+  entry: SpaceEntry,
+  { path, space, fill }: SpaceAt & { fill: () => Promise<void> },
+): Promise<void> {
+  await requireOwner(work, entry, space)
   const { keepManager, ...policy } = policyOf(work, entry)
   const early = keepManager === 'none' ? { ...policy, keepManager } : policy
-  const changes = known ? await changePolicy(work, entry, space, early) : []
-  for (const folder of entry.folders ?? []) await applyFolder(work, { path, space }, folder)
-  if (entry.grants) await applyGrants(work, { path, nodeId: space.id }, entry.grants)
-  if (known && keepManager) changes.push(...(await changePolicy(work, entry, space, { keepManager })))
-  if (!known) note(work, `created space ${path}`)
-  else note(work, changes.length > 0 ? `changed space ${path} (${[...new Set(changes)].join(', ')})` : undefined)
-  for (const nested of entry.spaces ?? []) await applySpace(work, nested, { path: `${path}/`, spaceId: space.id })
+  const changes = await changePolicy(work, entry, space, early)
+  await fill()
+  if (keepManager && keepManager !== 'none') changes.push(...(await changePolicy(work, entry, space, { keepManager })))
+  note(work, changes.length > 0 ? `changed space ${path} (${changes.join(', ')})` : undefined)
 }
 
 async function makeSpace(work: Work, entry: SpaceEntry, inParent: { parentSpaceId?: number }): Promise<Space> {
@@ -135,37 +154,41 @@ async function applyFolder(
   if (entry.grants) await applyGrants(work, { path: `${path}/${entry.path}`, nodeId }, entry.grants)
 }
 
+interface GrantPlace {
+  path: string
+  nodeId: number
+}
+
 /** The grants at a node become exactly these. New ones come first: somebody with `manage` may have to remain. */
-async function applyGrants(
-  work: Work,
-  { path, nodeId }: { path: string; nodeId: number },
-  entries: readonly GrantEntry[],
-): Promise<void> {
-  const { ctx } = work
-  const before = await listGrants(ctx, { nodeId })
+async function applyGrants(work: Work, place: GrantPlace, entries: readonly GrantEntry[]): Promise<void> {
+  const before = await listGrants(work.ctx, { nodeId: place.nodeId })
   const subjectIds = new Set<string>()
-  for (const entry of entries) {
-    const { allow, holdLaterMembers = false, hidden = false } = entry
-    const subjectId = await placed(entry.at, () => subjectOf(work, entry))
-    subjectIds.add(subjectId)
-    const known = before.find(grant => grant.subjectId === subjectId)
-    const same =
-      known?.actions === actionSet(allow) &&
-      known.holdLaterMembers === Number(holdLaterMembers) &&
-      known.hidden === Number(hidden)
-    if (!same)
-      await placed(entry.at, () => setGrant(ctx, { nodeId, subjectId, actions: allow, holdLaterMembers, hidden }))
-    const what = actionNames(actionSet(allow)).join(', ') || 'nothing'
-    note(work, same ? undefined : `set grant of ${nameOfSubject(entry)} on ${path}: ${what}`)
-  }
-  const others = before.filter(grant => !subjectIds.has(grant.subjectId))
-  const names = await findPrincipals(
-    ctx,
-    others.map(grant => grant.subjectId),
-  )
-  for (const { subjectId } of others) {
-    await removeGrant(ctx, { nodeId, subjectId })
+  for (const entry of entries) subjectIds.add(await applyGrant(work, place, { entry, before }))
+  const others = before.filter(grant => !subjectIds.has(grant.subjectId)).map(grant => grant.subjectId)
+  const names = await findPrincipals(work.ctx, others)
+  for (const subjectId of others) {
+    await removeGrant(work.ctx, { nodeId: place.nodeId, subjectId })
     const subject = names.get(subjectId)
-    note(work, `removed grant of ${subject?.login ?? subject?.name ?? subjectId} on ${path}`)
+    note(work, `removed grant of ${subject?.login ?? subject?.name ?? subjectId} on ${place.path}`)
   }
+}
+
+/** Answers whose grant it is. */
+async function applyGrant(
+  work: Work,
+  { path, nodeId }: GrantPlace,
+  { entry, before }: { entry: GrantEntry; before: readonly Grant[] },
+): Promise<string> {
+  const { allow, holdLaterMembers = false, hidden = false } = entry
+  const subjectId = await placed(entry.at, () => subjectOf(work, entry))
+  const wanted = { actions: actionSet(allow), holdLaterMembers: Number(holdLaterMembers), hidden: Number(hidden) }
+  const known = before.find(grant => grant.subjectId === subjectId)
+  const same = known !== undefined && Object.keys(differences(known, wanted)).length === 0
+  if (!same) {
+    const grant = { nodeId, subjectId, actions: allow, holdLaterMembers, hidden }
+    await placed(entry.at, () => setGrant(work.ctx, grant))
+  }
+  const what = actionNames(wanted.actions).join(', ') || 'nothing'
+  note(work, same ? undefined : `set grant of ${nameOfSubject(entry)} on ${path}: ${what}`)
+  return subjectId
 }

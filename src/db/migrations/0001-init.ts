@@ -380,7 +380,12 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('sealedAt', int)
     .addPrimaryKeyConstraint('blob_pk', ['id'])
     .execute()
-  await db.schema.createIndex('blob_sealedAt_createdAt').on('blob').columns(['sealedAt', 'createdAt']).execute()
+  await db.schema
+    .createIndex('blob_unsealed')
+    .on('blob')
+    .columns(['createdAt'])
+    .where(sql.ref('sealedAt'), 'is', null)
+    .execute()
 
   // One piece of a blob, in the blob store or (small ones) inline, encrypted either way.
   await db.schema

@@ -40,6 +40,26 @@ const readers: Record<BuiltIn, (source: AttributeSource) => string> = {
 export const attributeReader = (name: string): ((source: AttributeSource) => string) =>
   isBuiltIn(name) ? readers[name] : fromMetadata(name)
 
+/** Built-in attributes whose text needs no escaping. */
+const plain = new Set<string>([
+  'size',
+  'putDate',
+  'firstReadDate',
+  'lastModifiedTime',
+  'lastAccessTime',
+  'creationTime',
+])
+
+/** The same as JSON text. Large listings spend their time here: nothing is escaped that cannot need it. */
+export function attributeWriter(name: string): (source: AttributeSource) => string {
+  const read = attributeReader(name)
+  if (plain.has(name)) return source => `"${read(source)}"`
+  return source => {
+    const text = read(source)
+    return text === '' ? '""' : JSON.stringify(text)
+  }
+}
+
 /** Seconds whose text is at hand: the times of a listing lie close together. */
 const MAX_SECONDS = 4_096
 const secondTexts = new Map<number, string>()
@@ -54,7 +74,8 @@ export function timeText(time: number | null): string {
     text = new Date(second * 1000).toISOString().slice(0, 20)
     secondTexts.set(second, text)
   }
-  return `${text}${String(time - second * 1000).padStart(3, '0')}Z`
+  const ms = time - second * 1000
+  return `${text}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`
 }
 
 /** What a client may set: texts kept in our namespace, and the media type of the content. */
@@ -92,7 +113,8 @@ function pairOf(pair: unknown): [string, unknown] {
 }
 
 function textOf(name: string, value: unknown): string {
-  if (name === '' || !['string', 'number', 'boolean'].includes(typeof value)) throw refused('texts, numbers or truth values')
+  if (name === '' || !['string', 'number', 'boolean'].includes(typeof value))
+    throw refused('texts, numbers or truth values')
   return String(value)
 }
 

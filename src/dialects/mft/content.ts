@@ -21,7 +21,8 @@ export async function sendFile({ ctx, request, reply }: Exchange, file: OpenFile
   return reply
 }
 
-function contentOf({ node, version, inline, read, noteRead }: OpenedContent): Content {
+function contentOf(opened: OpenedContent): Content {
+  const { node, version } = opened
   return {
     sizeBytes: version.sizeBytes,
     etag: `"${version.id}"`,
@@ -29,8 +30,8 @@ function contentOf({ node, version, inline, read, noteRead }: OpenedContent): Co
     contentType: contentType(version.mediaType),
     disposition: contentDisposition(node.name),
     open(start, end) {
-      const bytes = inline()?.subarray(start, end) ?? read(start, end)
-      noteRead()
+      const bytes = opened.inline()?.subarray(start, end) ?? opened.read(start, end)
+      opened.noteRead()
       return bytes
     },
   }

@@ -5,13 +5,18 @@ import type { Ctx } from '#core/ctx.ts'
 import { DomainError } from '#core/errors.ts'
 import { countPlace, listPlace, type ListedNode } from '#core/node-list.ts'
 import { requireAllowed, resolvePath, type Place } from '#core/vfs.ts'
-import { attributeReader, NAMESPACE } from './attributes.ts'
+import { attributeWriter, NAMESPACE } from './attributes.ts'
 import { listErrors, op, refusals } from './errors.ts'
 import { CountQuery, ListQuery, parseAttributes, parseCount, parseList } from './list-query.ts'
 import { directoryPath, linksOf, virtualPath, type Links } from './paths.ts'
 import { builtInNames, DirectoryPath, Listing } from './schemas.ts'
 
-const listRefusals = { 400: 'Invalid query or path.', 401: refusals[401], 403: refusals[403]('list'), 404: refusals.path }
+const listRefusals = {
+  400: 'Invalid query or path.',
+  401: refusals[401],
+  403: refusals[403]('list'),
+  404: refusals.path,
+}
 
 export const directoryOperations = ({ publicUrl }: { publicUrl: string | undefined }) => [
   op({
@@ -68,7 +73,8 @@ async function openDirectory(ctx: Ctx, request: FastifyRequest): Promise<{ place
   return { place, path }
 }
 
-const wantsText = ({ headers: { accept = '' } }: FastifyRequest) => /\btext\/plain\b/.test(accept) && !/json|\*\/\*/.test(accept)
+const wantsText = ({ headers: { accept = '' } }: FastifyRequest) =>
+  /\btext\/plain\b/.test(accept) && !/json|\*\/\*/.test(accept)
 
 const sendText = (reply: FastifyReply, text: string) => reply.type('application/json; charset=utf-8').send(text)
 
@@ -82,29 +88,42 @@ interface ListingFacts {
 }
 
 /**
- * The listing as JSON text. Built by hand: it is the hot path of large directories, and objects cannot keep the asked order
- * of names that look like numbers.
+ * The listing as JSON text. Built by hand, since objects cannot keep the asked order of names that look like numbers; and in
+ * one string, as 10,000 small ones joined take three times as long.
  */
 function listingText({ path, links, total, rows, names }: ListingFacts): string {
-  const attributes = names.map(name => ({ start: `${JSON.stringify(name)}:`, read: attributeReader(name) }))
-  const folder = virtualPath(path)
-  const id = jsonInner(folder === '/' ? '/' : `${folder}/`)
-  const [files, metadata, directories] = (['files', 'metadata', 'directories'] as const).map(resource =>
-    jsonInner(`${links(resource, path)}/`),
-  )
-  const entries = rows.map(row => {
-    const name = encodeURIComponent(row.name)
-    const isFolder = row.kind === 'folder'
-    const shown = attributes.map(({ start, read }) => start + JSON.stringify(isFolder ? '' : read(row)))
-    const place = isFolder ? `"uri":"${directories}${name}"` : `"uri":"${files}${name}","metaUri":"${metadata}${name}"`
-    const fileset = isFolder ? '' : `,"fileset":${row.versionId}`
-    return (
-      `{"id":"${id}${jsonInner(row.name)}",${place},"filename":${JSON.stringify(row.name)}${fileset},"owner":"",` +
-      `"directory":${isFolder},"attributes":{${shown.join(',')}}}`
-    )
-  })
-  return `{"uri":${JSON.stringify(links('directories', path))},"totalCount":"${total}","files":[${entries.join(',')}]}`
+  const attributes = names.map((name, at) => ({
+    start: `${at === 0 ? '' : ','}${JSON.stringify(name)}:`,
+    write: attributeWriter(name),
+  }))
+  const ofFolder = attributes.map(({ start }) => `${start}""`).join('')
+  const start = entryStarts(path, links)
+  let text = ''
+  for (const row of rows) {
+    const name = JSON.stringify(row.name)
+    const address = encodeURIComponent(row.name)
+    if (text !== '') text += ','
+    text += `{"id":"${start.id}${name.slice(1)},"uri":"`
+    if (row.kind === 'folder') {
+      text += `${start.directory}${address}","filename":${name},"owner":"","directory":true,"attributes":{${ofFolder}}}`
+      continue
+    }
+    text += `${start.file}${address}","metaUri":"${start.metadata}${address}","filename":${name},"fileset":${row.versionId}`
+    text += ',"owner":"","directory":false,"attributes":{'
+    for (const attribute of attributes) text += attribute.start + attribute.write(row)
+    text += '}}'
+  }
+  return `{"uri":${JSON.stringify(links('directories', path))},"totalCount":"${total}","files":[${text}]}`
 }
 
-/** Text as it stands between the quotes of a JSON text. */
-const jsonInner = (text: string) => JSON.stringify(text).slice(1, -1)
+/** What ids and addresses of a directory's entries have in common, as it stands between the quotes of a JSON text. */
+function entryStarts(path: readonly string[], links: Links) {
+  const folder = virtualPath(path)
+  const inner = (text: string) => JSON.stringify(text).slice(1, -1)
+  return {
+    id: inner(folder === '/' ? '/' : `${folder}/`),
+    file: inner(`${links('files', path)}/`),
+    metadata: inner(`${links('metadata', path)}/`),
+    directory: inner(`${links('directories', path)}/`),
+  }
+}

@@ -52,10 +52,10 @@ export const errorTable: ErrorTable<Refusal> = {
     if (what === 'path') return gone(`Path '${id}'`)
     return gone(what === 'file' ? `File '${id}'` : id)
   },
-  'forbidden': ({ action }) => refuse(403, 'authorization', `No ${permissionNames[action] ?? 'write'} permission`),
+  forbidden: ({ action }) => refuse(403, 'authorization', `No ${permissionNames[action] ?? 'write'} permission`),
   'not-signed-in': () => notSignedIn,
   'wrong-credentials': () => notSignedIn,
-  'throttled': ({ retryAfterMs }) => ({ ...notSignedIn, retryAfter: Math.ceil(retryAfterMs / 1000) }),
+  throttled: ({ retryAfterMs }) => ({ ...notSignedIn, retryAfter: Math.ceil(retryAfterMs / 1000) }),
   'account-blocked': () => notSignedIn,
   'password-refused': () => badRequest,
   'name-taken': () => unwritable,
@@ -84,7 +84,7 @@ export const errorTable: ErrorTable<Refusal> = {
   'upload-out-of-order': () => badRequest,
   'upload-interrupted': () => badRequest,
   'checksum-mismatch': () => badRequest,
-  'locked': () => refuse(403, 'authorization', 'The file is locked'),
+  locked: () => refuse(403, 'authorization', 'The file is locked'),
   'write-protected': () => refuse(403, 'authorization', 'The file is write-protected'),
   'proof-required': notForThisView,
   'wrong-proof': notForThisView,
@@ -95,7 +95,7 @@ export const errorTable: ErrorTable<Refusal> = {
   'mask-widens': () => badRequest,
   'inherits-grants': () => badRequest,
   'space-inactive': () => unwritable,
-  'busy': () => busy,
+  busy: () => busy,
   'no-view': () => noContract,
 }
 

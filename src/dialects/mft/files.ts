@@ -3,6 +3,7 @@ import { Type as T } from 'typebox'
 import type { FastifyRequest } from 'fastify'
 import type { Ctx } from '#core/ctx.ts'
 import { DomainError } from '#core/errors.ts'
+import { checkName } from '#core/names.ts'
 import { hasAction } from '#core/permissions.ts'
 import { requireAllowed, resolvePath, type Place, type PathTarget } from '#core/vfs.ts'
 import { multipart } from '#http/request-body.ts'
@@ -79,9 +80,13 @@ export const fileOperations = [
     routes,
     tag: 'Files',
     summary: 'Upload a file with metadata',
-    description: 'Where the address is a directory, the name comes from the file part; else its last segment is the name.',
+    description:
+      'Where the address is a directory, the name comes from the file part; else its last segment is the name.',
     params: UploadPath,
-    body: multipart(T.Object({ metadata: T.Optional(MetadataInput), file }), { metadata: 'application/json', file: fileTypes }),
+    body: multipart(T.Object({ metadata: T.Optional(MetadataInput), file }), {
+      metadata: 'application/json',
+      file: fileTypes,
+    }),
     status: 201,
     reply: Ok,
     refusals: uploadRefusals,
@@ -107,7 +112,8 @@ async function destinationAt(ctx: Ctx, target: PathTarget): Promise<Destination>
   const isExistingFile = place !== undefined && !isFolder(place)
   await requireAllowed(ctx, target, isExistingFile ? 'write' : 'create')
   if (place && !isExistingFile) throw noFilename()
-  if (parent?.kind !== 'node') throw new DomainError('not-found', { what: 'path', id: virtualPath(segments.slice(0, -1)) })
+  if (parent?.kind !== 'node')
+    throw new DomainError('not-found', { what: 'path', id: virtualPath(segments.slice(0, -1)) })
   return { parentId: parent.node.id, name: segments.at(-1) ?? '' }
 }
 
@@ -131,7 +137,7 @@ async function openPostDestination(ctx: Ctx, request: FastifyRequest) {
 function baseName(filename = ''): string {
   const name = filename.slice(Math.max(filename.lastIndexOf('/'), filename.lastIndexOf('\\')) + 1)
   if (name === '' || name === '.' || name === '..') throw noFilename()
-  return name
+  return checkName(name)
 }
 
 const noFilename = () => new DomainError('invalid-input', { field: 'filename', rule: 'missing' })

@@ -40,13 +40,13 @@ export const mftDescription: DialectDescription = {
   summary: 'File transfer over virtual directories.',
   prefix: PREFIX,
   tags: {
-    'Login': 'Sessions.',
-    'Files': 'Files by path.',
-    'Fileset': 'Files by the number of their content.',
-    'Metadata': 'Attributes by path.',
+    Login: 'Sessions.',
+    Files: 'Files by path.',
+    Fileset: 'Files by the number of their content.',
+    Metadata: 'Attributes by path.',
     'Metadata by ID': 'Attributes by number.',
     'Count elements': 'How much is in a directory.',
-    'Directories': 'What is in a directory.',
+    Directories: 'What is in a directory.',
   },
   security: {
     userCookie: { type: 'apiKey', in: 'cookie', name: userCookie, description: 'Login.' },
@@ -62,7 +62,8 @@ export async function mft(app: FastifyInstance, { deps, ...options }: MftOptions
     async scope => {
       scope.setErrorHandler((error, request, reply) => answerError(deps, { error, request, reply }))
       scope.setNotFoundHandler((request, reply) => refuse(deps, { request, reply }, noOperation))
-      mount(scope, { operations: operationsOf(options), authenticate: authenticateBy(deps), trailingSlash: 'same' })
+      const operations = operationsOf(options)
+      mount(scope, { operations, authenticate: authenticateBy(deps), trailingSlash: 'same', answers: 'as-built' })
     },
     { prefix: PREFIX },
   )

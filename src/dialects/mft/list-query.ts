@@ -42,7 +42,8 @@ export function parseList(query: Static<typeof ListQuery>) {
  * underscore matches itself all the same.
  */
 function parseFilter(filter: string): string[] {
-  if (filter.includes('\0') || !filter.isWellFormed()) throw new DomainError('invalid-input', { field: 'filter', rule: 'text' })
+  if (filter.includes('\0') || !filter.isWellFormed())
+    throw new DomainError('invalid-input', { field: 'filter', rule: 'text' })
   return filter.split(/[*_]+/)
 }
 

@@ -1,5 +1,6 @@
 /** Reading and changing the attributes of a file, by path or by fileset. */
 import type { Ctx } from '#core/ctx.ts'
+import { describing } from '#core/permissions.ts'
 import { getMetadata, setMetadata } from '#core/metadata.ts'
 import { getCurrentVersion } from '#core/versions.ts'
 import { json } from '#http/request-body.ts'
@@ -10,8 +11,18 @@ import { linksOf, virtualPath, type Links } from './paths.ts'
 import { okAnswer } from './answers.ts'
 import { builtInNames, FileMetadata, FilePath, Fileset, MetadataInput, Ok } from './schemas.ts'
 
-const byPath = { path: '/metadata/{path}/{file}', routes: ['/metadata', '/metadata/*'], tag: 'Metadata', params: FilePath }
-const byId = { path: '/metadatabyid/{id}', routes: ['/metadatabyid', '/metadatabyid/*'], tag: 'Metadata by ID', params: Fileset }
+const byPath = {
+  path: '/metadata/{path}/{file}',
+  routes: ['/metadata', '/metadata/*'],
+  tag: 'Metadata',
+  params: FilePath,
+}
+const byId = {
+  path: '/metadatabyid/{id}',
+  routes: ['/metadatabyid', '/metadatabyid/*'],
+  tag: 'Metadata by ID',
+  params: Fileset,
+}
 
 const reading = { summary: 'Read metadata', reply: FileMetadata }
 const changing = { summary: 'Add or change metadata', body: json(MetadataInput, { limitBytes: 256 * 1024 }), reply: Ok }
@@ -31,7 +42,7 @@ export const metadataOperations = ({ publicUrl }: { publicUrl: string | undefine
     ...changing,
     refusals: refusalsOf('write', refusals.file),
     errors: metadataErrors,
-    handler: ({ ctx, body, request }) => change(ctx, body, () => openFile(ctx, request, 'change')),
+    handler: ({ ctx, body, request }) => change(ctx, body, () => openFile(ctx, request, describing)),
   }),
   op({
     id: 'getMetadata',
@@ -40,7 +51,8 @@ export const metadataOperations = ({ publicUrl }: { publicUrl: string | undefine
     ...reading,
     refusals: refusalsOf('read', refusals.file),
     errors: metadataErrors,
-    handler: async ({ ctx, request }) => present(ctx, await openFile(ctx, request, 'read'), linksOf(request, publicUrl)),
+    handler: async ({ ctx, request }) =>
+      present(ctx, await openFile(ctx, request, 'read'), linksOf(request, publicUrl)),
   }),
   op({
     id: 'setMetadataById',
@@ -48,7 +60,7 @@ export const metadataOperations = ({ publicUrl }: { publicUrl: string | undefine
     ...byId,
     ...changing,
     refusals: refusalsOf('write', refusals.fileset),
-    handler: ({ ctx, body, request }) => change(ctx, body, () => openFileset(ctx, request, 'change')),
+    handler: ({ ctx, body, request }) => change(ctx, body, () => openFileset(ctx, request, describing)),
   }),
   op({
     id: 'getMetadataById',
@@ -56,7 +68,8 @@ export const metadataOperations = ({ publicUrl }: { publicUrl: string | undefine
     ...byId,
     ...reading,
     refusals: refusalsOf('read', refusals.fileset),
-    handler: async ({ ctx, request }) => present(ctx, await openFileset(ctx, request, 'read'), linksOf(request, publicUrl)),
+    handler: async ({ ctx, request }) =>
+      present(ctx, await openFileset(ctx, request, 'read'), linksOf(request, publicUrl)),
   }),
 ]
 
@@ -81,6 +94,6 @@ async function present(ctx: Ctx, { node, path, fileset }: OpenFile, links: Links
     metaUri: links('metadata', path),
     filename: node.name,
     fileset,
-    metadata: { ...metadata, ...Object.fromEntries(builtIns) },
+    metadata: { ...Object.fromEntries(builtIns), ...metadata },
   }
 }

@@ -4,6 +4,7 @@ import type { Ctx } from '#core/ctx.ts'
 import { DomainError, isDomainError } from '#core/errors.ts'
 import type { Node } from '#core/nodes.ts'
 import { hasAction, type Action, type ActionSet } from '#core/permissions.ts'
+import type { Space } from '#core/space-rows.ts'
 import { deleteNode } from '#core/trash.ts'
 import { findFile, requireAllowed, resolvePath } from '#core/vfs.ts'
 import { okAnswer } from './answers.ts'
@@ -11,6 +12,7 @@ import { filePath, filesetId, virtualPath } from './paths.ts'
 
 export interface OpenFile {
   node: Node
+  space: Space
   path: readonly string[]
   fileset: number
   allowed: ActionSet
@@ -20,25 +22,33 @@ export interface OpenFile {
  * The file at the path of the address.
  * Throws `no-view`, `path-refused`, `invalid-input` of `filename`, `forbidden`, `not-found`, `not-a-file` for a directory.
  */
-export async function openFile(ctx: Ctx, request: FastifyRequest, action: Action): Promise<OpenFile> {
+export async function openFile(
+  ctx: Ctx,
+  request: FastifyRequest,
+  action: Action | readonly Action[],
+): Promise<OpenFile> {
   const path = filePath(request)
   const target = await resolvePath(ctx, path)
   await requireAllowed(ctx, target, action)
   if (!target.parent) throw new DomainError('not-found', { what: 'path', id: virtualPath(path.slice(0, -1)) })
   if (!target.place) throw new DomainError('not-found', { what: 'file', id: virtualPath(path) })
   if (target.place.kind === 'top') throw new DomainError('invalid-input', { field: 'filename', rule: 'missing' })
-  const { node } = target.place
+  const { node, space } = target.place
   if (node.currentVersionId === null) throw new DomainError('not-a-file', { nodeId: node.id })
-  return { node, path, fileset: node.currentVersionId, allowed: target.allowed }
+  return { node, space, path, fileset: node.currentVersionId, allowed: target.allowed }
 }
 
 /** The file whose current content has the number of the address. */
-export async function openFileset(ctx: Ctx, request: FastifyRequest, action: Action): Promise<OpenFile> {
+export async function openFileset(
+  ctx: Ctx,
+  request: FastifyRequest,
+  action: Action | readonly Action[],
+): Promise<OpenFile> {
   const fileset = filesetId(request)
-  const { node, path, allowed } = await findFile(ctx, fileset)
+  const { node, space, path, allowed } = await findFile(ctx, fileset)
   // The way through the path is for the refusal, which is audited by place.
   if (!hasAction(allowed, action)) await requireAllowed(ctx, await resolvePath(ctx, path), action)
-  return { node, path, fileset, allowed }
+  return { node, space, path, fileset, allowed }
 }
 
 /** Deletes just what was found, and says which content that was. */

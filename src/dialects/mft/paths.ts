@@ -11,7 +11,8 @@ const SKIPPED = 2
 /** Path of a file. Throws `invalid-input` of `filename` where only a directory is named, else `path-refused`. */
 export function filePath(request: FastifyRequest): string[] {
   const segments = segmentsOf(request)
-  if (segments.length === 0 || segments.at(-1) === '') throw new DomainError('invalid-input', { field: 'filename', rule: 'missing' })
+  if (segments.length === 0 || segments.at(-1) === '')
+    throw new DomainError('invalid-input', { field: 'filename', rule: 'missing' })
   checkSegments(segments, rawPath(request))
   return segments
 }
@@ -28,11 +29,12 @@ const segmentsOf = (request: FastifyRequest) => segmentsAfter(rawPath(request), 
 
 /** Throws `invalid-input` of `fileset` for anything but a positive number. */
 export function filesetId(request: FastifyRequest): number {
-  const [text = '', ...rest] = rawPath(request).split('/').slice(1 + SKIPPED)
+  const [text = '', ...rest] = rawPath(request)
+    .split('/')
+    .slice(1 + SKIPPED)
   const id = /^\d{1,16}$/.test(text) ? Number(text) : 0
-  // One slash at the end is the same address.
-  const hasMore = rest.length > 1 || (rest.length === 1 && rest[0] !== '')
-  if (id < 1 || hasMore || !Number.isSafeInteger(id)) throw new DomainError('invalid-input', { field: 'fileset', rule: 'number' })
+  if (id < 1 || rest.length > 0 || !Number.isSafeInteger(id))
+    throw new DomainError('invalid-input', { field: 'fileset', rule: 'number' })
   return id
 }
 

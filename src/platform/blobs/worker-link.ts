@@ -1,4 +1,5 @@
 /** The main thread's end of the data worker: lines to it, one per transfer, and the memory both threads share. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { SLOT_BYTES, toError, type Answer, type FromWorker, type Request, type ToWorker } from './worker-messages.ts'
 
@@ -27,12 +28,15 @@ export interface WorkerLink {
   open(): Line
   takeSlot(): Slot
   returnSlot(slot: Slot): void
-  /** Ends the worker; transfers under way fail. */
+  /** Ends the worker; transfers under way fail, after a moment in which those that were cut off can clean up. */
   close(): Promise<void>
 }
 
 /** Slots kept for the next transfers: 2 MiB. */
 const IDLE_SLOTS = 8
+
+const CLEAN_UP_MS = 500
+const CLEAN_UP_STEP_MS = 10
 
 interface Inbox {
   receive(answer: Answer): void
@@ -90,7 +94,12 @@ export function startWorker(): WorkerLink {
       else send({ op: 'unshare', slot: slot.id })
     },
     async close() {
+      for (let waitedMs = 0; inboxes.size > 0 && waitedMs < CLEAN_UP_MS; waitedMs += CLEAN_UP_STEP_MS) {
+        await sleep(CLEAN_UP_STEP_MS)
+      }
       lose(new Error('The blob store was closed'))
+      // It may be all that keeps the process alive until it has ended.
+      worker.ref()
       await worker.terminate()
     },
   }
