@@ -1,7 +1,8 @@
 /** `entrepot space …` and `entrepot grant …` */
 import type { Command } from 'commander'
 import { listGrants, removeGrant, setGrant } from '#core/grants.ts'
-import { createFolder, pathText } from '#core/nodes.ts'
+import { pathText } from '#core/node-paths.ts'
+import { createFolder } from '#core/nodes.ts'
 import { findPrincipals } from '#core/principals.ts'
 import { createSpace, listSpaces, setSpaceState } from '#core/spaces.ts'
 import { getTotals } from '#core/totals.ts'

@@ -73,8 +73,8 @@ describe('a page of a folder', () => {
     expect(namesOf(descending)).toEqual(['B', 'ä', 'a', 'b', 'z', 'y', 'x'])
     expect(namesOf(await list(space, { sort: 'stored', kinds: 'files' }))).toEqual(['b', 'B', 'ä', 'a'])
 
-    const { noteRead } = await openContent(ctx, { nodeId: (await put(ctx, id, 'b', '1')).node.id })
-    noteRead()
+    const opened = await openContent(ctx, { nodeId: (await put(ctx, id, 'b', '1')).node.id })
+    opened.noteRead()
     await world.deps.reads.flush()
     expect(namesOf(await list(space, { sort: 'read' }))).toEqual(['x', 'y', 'z', 'B', 'a', 'ä', 'b'])
   })

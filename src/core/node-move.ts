@@ -15,13 +15,13 @@ import {
   holdStructure,
   insertTotals,
   nameTaken,
-  pathOf,
   requireRevision,
   tryInsertNode,
   updateNodeRow,
   type ExpectedState,
   type Node,
 } from './nodes.ts'
+import { pathOf } from './node-paths.ts'
 import { getSpaceRow, type Space } from './space-rows.ts'
 import { addTotals, getTotals } from './totals.ts'
 import { trashNode } from './trash.ts'

@@ -8,12 +8,12 @@ import {
   getLiveNode,
   holdNode,
   holdStructure,
-  pathText,
   requireRevision,
   updateNodeRow,
   type ExpectedState,
   type Node,
 } from './nodes.ts'
+import { pathText } from './node-paths.ts'
 import { getSpaceRow } from './space-rows.ts'
 import { addTotals, getTotals } from './totals.ts'
 import { binVersion, getCurrentVersion } from './versions.ts'

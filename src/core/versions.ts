@@ -11,12 +11,12 @@ import {
   getLiveNode,
   holdNode,
   holdStructure,
-  pathText,
   requireRevision,
   updateNodeRow,
   type ExpectedState,
   type Node,
 } from './nodes.ts'
+import { pathText } from './node-paths.ts'
 import { getSpaceRow } from './space-rows.ts'
 import { addTotals } from './totals.ts'
 

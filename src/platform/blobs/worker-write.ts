@@ -1,4 +1,5 @@
 /** The worker's side of writing one segment to disk. */
+import { writevSync } from 'node:fs'
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { segmentSealer } from './segment-sealer.ts'
@@ -78,11 +79,14 @@ function openStage(path: string): Promise<FileHandle> {
   return open(path, 'wx', 0o600)
 }
 
-/** Writes everything and frees the ciphertexts at once: waiting for the collector costs more than encrypting. */
+/**
+ * Writes everything and frees the ciphertexts at once: waiting for the collector costs more than encrypting.
+ * Synchronous, as it only fills the page cache: a turn through the thread pool for every 256 KiB cost a third of the speed.
+ */
 async function writeAll(file: FileHandle | undefined, pieces: Uint8Array[]): Promise<void> {
   if (!file) throw new Error('The stage is not open')
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
-  const { bytesWritten } = await file.writev(pieces)
+  const bytesWritten = writevSync(file.fd, pieces)
   if (bytesWritten < length) await writeRest(file, Buffer.concat(pieces).subarray(bytesWritten))
   for (const piece of pieces) free(piece)
 }
