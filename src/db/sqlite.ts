@@ -19,6 +19,8 @@ const BUSY_TIMEOUT_MS = 5_000
 /** Transactions that share one commit at most. */
 const MAX_GROUP = 64
 const MAX_CACHED_STATEMENTS = 500
+/** How much of the file is read through memory maps instead of copies. */
+const MAPPED_BYTES = 64 * 1024 * 1024
 
 export function openSqlite(file: string): Database {
   const writer = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true })
@@ -27,11 +29,14 @@ export function openSqlite(file: string): Database {
   writer.exec('pragma secure_delete = on')
   writer.exec('pragma cache_size = -16000')
   const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, readOnly: true })
-  const tx = kyselyOver(writer) as Tx // the only connection that writes
-  const groups = new GroupCommit(writer, tx)
+  reader.exec('pragma cache_size = -16000')
+  reader.exec(`pragma mmap_size = ${MAPPED_BYTES}`)
+  const snapshot = new Snapshot(reader)
+  const tx = kyselyOver(new Connection(writer)) as Tx // the only connection that writes
+  const groups = new GroupCommit(writer, tx, () => snapshot.end())
   return {
     engine: 'sqlite',
-    read: kyselyOver(reader),
+    read: kyselyOver(new Connection(reader, () => snapshot.begin())),
     transaction: work => groups.run(work),
     async nextIds(tx, count) {
       const [sequence] = await advanceSequence(tx, { count })
@@ -40,15 +45,18 @@ export function openSqlite(file: string): Database {
     },
     lock: async () => {}, // the writer is alone anyway
     async scrub() {
+      snapshot.end() // an open snapshot would keep the log from being reset
       // secure_delete zeroes free pages; old copies of pages stay in the log until it is reset.
       writer.exec('pragma wal_checkpoint(truncate)')
     },
     async copyTo(target) {
       // One snapshot. The online backup starts anew whenever another process writes, and would never end beside a busy one.
+      snapshot.end()
       reader.prepare('vacuum into ?').run(target)
     },
     async close() {
       await groups.idle()
+      snapshot.end()
       reader.close()
       writer.close()
     },
@@ -63,6 +71,35 @@ const advanceSequence = prepared<{ count: number }, { value: number }>((db, arg)
     .returning('value'),
 )
 
+/**
+ * What one turn of the event loop reads, it reads from one state of the database: a request's queries share one begin and
+ * end, whose locks would cost more than most of the queries. The state is given up before the next turn and after each
+ * commit, so nobody reads what is older than his request or than his own write.
+ */
+class Snapshot {
+  readonly #begin: StatementSync
+  readonly #end: StatementSync
+  #isOpen = false
+
+  constructor(reader: DatabaseSync) {
+    this.#begin = reader.prepare('begin')
+    this.#end = reader.prepare('commit')
+  }
+
+  begin(): void {
+    if (this.#isOpen) return
+    this.#begin.run()
+    this.#isOpen = true
+    process.nextTick(() => this.end()) // runs when all promises of this turn have gone on
+  }
+
+  end(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.#end.run()
+  }
+}
+
 interface Work {
   run: (tx: Tx) => Promise<unknown>
   resolve: (value: unknown) => void
@@ -76,14 +113,16 @@ interface Work {
 class GroupCommit {
   readonly #connection: DatabaseSync
   readonly #tx: Tx
+  readonly #committed: () => void
   readonly #savepoint: StatementSync
   readonly #release: StatementSync
   #queue: Work[] = []
   #draining: Promise<void> | undefined
 
-  constructor(connection: DatabaseSync, tx: Tx) {
+  constructor(connection: DatabaseSync, tx: Tx, committed: () => void) {
     this.#connection = connection
     this.#tx = tx
+    this.#committed = committed
     this.#savepoint = connection.prepare('savepoint work')
     this.#release = connection.prepare('release work')
   }
@@ -113,6 +152,7 @@ class GroupCommit {
         if (outcome) done.push({ work, value: outcome.value })
       }
       this.#connection.exec('commit')
+      this.#committed()
     } catch (error) {
       // The engine gave up the whole group (full disk, I/O error): nobody in it has been answered yet.
       if (this.#connection.isTransaction) this.#connection.exec('rollback')
@@ -150,8 +190,7 @@ function translate(error: unknown): unknown {
   return error
 }
 
-function kyselyOver(connection: DatabaseSync): Kysely<Schema> {
-  const single = new Connection(connection)
+function kyselyOver(single: Connection): Kysely<Schema> {
   const dialect: Dialect = {
     createAdapter: () => new SqliteAdapter(),
     createQueryCompiler: () => new SqliteQueryCompiler(),
@@ -173,10 +212,13 @@ function kyselyOver(connection: DatabaseSync): Kysely<Schema> {
 
 class Connection implements DatabaseConnection {
   readonly #connection: DatabaseSync
+  readonly #before: () => void
   readonly #statements = new Map<string, { statement: StatementSync; answersRows: boolean }>()
 
-  constructor(connection: DatabaseSync) {
+  /** `before` is called ahead of each query. */
+  constructor(connection: DatabaseSync, before = () => {}) {
     this.#connection = connection
+    this.#before = before
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
@@ -185,6 +227,7 @@ class Connection implements DatabaseConnection {
   }
 
   run(text: string, parameters: readonly SQLInputValue[]): { rows: unknown[]; changes?: bigint } {
+    this.#before()
     const { statement, answersRows } = this.#prepare(text)
     if (answersRows) return { rows: statement.all(...parameters) }
     return { rows: [], changes: BigInt(statement.run(...parameters).changes) }
