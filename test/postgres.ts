@@ -48,7 +48,12 @@ export async function startCluster(bin: string, { durable = false } = {}): Promi
   const speed = durable ? [] : ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
   const settings = ['listen_addresses=127.0.0.1', 'max_connections=200', 'log_min_messages=fatal', ...speed]
   const [command, args] = asOwner(join(bin, 'postgres'), [
-    ...['-D', data, '-p', String(port), '-k', folder],
+    '-D',
+    data,
+    '-p',
+    String(port),
+    '-k',
+    folder,
     ...settings.flatMap(setting => ['-c', setting]),
   ])
   let server: ChildProcess | undefined
