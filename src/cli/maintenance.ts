@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { countWraps, rotateMasterKey } from '#core/master-key.ts'
 import { verifyStore } from '#core/verify.ts'
 import { listJobs, retryDead, type JobState } from '#jobs/queue.ts'
+import { recurringKinds, runSoon } from '#jobs/schedule.ts'
 import { addMasterKey, dropMasterKey } from '#platform/key-ring.ts'
 import { showSize } from '#platform/units.ts'
 import { systemCtx, withInstallation } from './open.ts'
@@ -75,6 +76,10 @@ export function addJobCommands(jobs: Command): void {
     .option('--state <state>', states.join(', '))
     .option('--json', 'one JSON object per line')
     .action(list)
+  jobs
+    .command('run <kind>')
+    .description(`make recurring work due now: ${recurringKinds.join(', ')}`)
+    .action(run)
   jobs.command('retry [id]').description('try dead jobs again: one, or all').action(retry)
 }
 
@@ -93,6 +98,15 @@ async function list(options: { state?: string; json?: boolean }): Promise<void> 
       lastError: row.lastError,
     }))
     printTable(shown, options)
+  })
+}
+
+async function run(name: string): Promise<void> {
+  const kind = recurringKinds.find(known => known === name)
+  if (!kind) throw new CommandFailed(`The kind must be one of ${recurringKinds.join(', ')}`)
+  await withInstallation(async installation => {
+    await runSoon(systemCtx(installation), kind)
+    print(`${kind} is due now; a running server or worker does it`)
   })
 }
 

@@ -1,11 +1,10 @@
 /** Bytes between a body and the blob store: data keys, small content inline, large content in segments. */
 import { createHash, hash, randomBytes } from 'node:crypto'
 import type { Selectable } from 'kysely'
-import { DatabaseUnavailable } from '#db/database.ts'
 import { prepared } from '#db/prepared.ts'
 import type { SegmentTable, VersionTable } from '#db/schema.ts'
 import type { Ctx, TxCtx } from './ctx.ts'
-import { DomainError } from './errors.ts'
+import { DomainError, isDomainError } from './errors.ts'
 
 /**
  * Anything that yields the bytes of a body: a Node stream, a multipart part, an array. A chunk counts only until the next one is
@@ -173,7 +172,7 @@ async function streamSegment(
  * all the same, so the bytes stay. Never throws: the sweep finds what stays behind.
  */
 export async function discardContent(ctx: Ctx, segments: readonly ReceivedSegment[], cause: unknown): Promise<void> {
-  if (cause instanceof DatabaseUnavailable) return
+  if (!isDomainError(cause)) return
   const ids = segments.filter(segment => !segment.inlineBytes).map(segment => segment.segmentId)
   if (ids.length > 0) await ctx.blobs.remove(ids).catch(() => {})
 }

@@ -7,6 +7,7 @@ import { DomainError } from './errors.ts'
 import { getLiveNode, holdStructure, type Node } from './nodes.ts'
 import { actionNames, actionSet, actions as bits, type Action, type ActionSet } from './permissions.ts'
 import { getSpaceRow } from './space-rows.ts'
+import { changeSpaceState } from './space-state.ts'
 
 export type Grant = Selectable<GrantTable>
 
@@ -48,7 +49,15 @@ export function removeGrant(ctx: Ctx, input: { nodeId: number; subjectId: string
     if (node.kind === 'folder' && mine.length === grants.length) await dropAccessNode(ctx, node)
     await requireManager(ctx, node)
     await emitGrant(ctx, node, input.subjectId, 0)
+    if (node.kind === 'space' && mine.length === grants.length) await lastMemberLeft(ctx, node.id)
   })
+}
+
+/** What the space's policy wants when nobody is left in it. Throws `last-manager` where that may not be. */
+async function lastMemberLeft(ctx: TxCtx, spaceId: number): Promise<void> {
+  const space = await getSpaceRow(ctx, spaceId)
+  if (space.lastMemberLeaves === 'refuse') throw new DomainError('last-manager', { spaceId })
+  if (space.lastMemberLeaves === 'delete') await changeSpaceState(ctx, { before: space, state: 'deleted' })
 }
 
 /** All grants at a node, oldest first; hidden ones only for who manages. */

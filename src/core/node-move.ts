@@ -241,6 +241,17 @@ async function copyFile(ctx: TxCtx, { source, parent, space, name }: CopyTarget)
         .where('nodeId', '=', source.id),
     )
     .execute()
+  // Who could open the source can open the copy: the cipher text and its file keys are the same.
+  await ctx.db
+    .insertInto('version_key')
+    .columns(['versionId', 'holder', 'algorithm', 'wrappedKey', 'createdAt'])
+    .expression(eb =>
+      eb
+        .selectFrom('version_key')
+        .select([eb.val(versionId!).as('versionId'), 'holder', 'algorithm', 'wrappedKey', 'createdAt'])
+        .where('versionId', '=', version.id),
+    )
+    .execute()
   await emitCopied(ctx, source, node)
   await addTotals(ctx, parent.id, { files: 1, bytes: version.sizeBytes })
   return node

@@ -149,8 +149,9 @@ export interface NodeAttributes {
 /** Inserts the row, or answers undefined when the name was taken meanwhile. */
 export async function tryInsertNode(ctx: TxCtx, input: NewNode): Promise<Node | undefined> {
   const now = ctx.clock()
-  const { attributes = {}, parent, space } = input
+  const { parent, space } = input
   const row: Node = {
+    ...attributeColumns(input, now),
     id: input.id,
     uid: ctx.newId(),
     tenantId: ctx.actor.tenantId,
@@ -162,7 +163,6 @@ export async function tryInsertNode(ctx: TxCtx, input: NewNode): Promise<Node | 
     nameKey: nameKey(input.name, input.caseRule),
     nameFold: fold(input.name),
     label: input.label ?? input.name,
-    title: attributes.title ?? null,
     revision: 1,
     snapshotUid: ctx.newId(),
     currentVersionId: input.currentVersionId ?? null,
@@ -170,13 +170,6 @@ export async function tryInsertNode(ctx: TxCtx, input: NewNode): Promise<Node | 
     deletedAt: null,
     deletedBy: null,
     deletionId: null,
-    classification: attributes.classification ?? space?.defaultClassification ?? null,
-    notes: attributes.notes ?? null,
-    expiresAt: attributes.expiresAt ?? (input.kind === 'file' && space?.fileExpiryMs ? now + space.fileExpiryMs : null),
-    writeProtected: Number(attributes.writeProtected ?? false),
-    readProtected: Number(attributes.readProtected ?? (input.kind === 'file' && space?.readProtection === 1)),
-    clientCreatedAt: attributes.clientCreatedAt ?? null,
-    clientModifiedAt: attributes.clientModifiedAt ?? null,
     createdAt: now,
     createdBy: ctx.actor.principalId,
     changedAt: now,
@@ -185,6 +178,26 @@ export async function tryInsertNode(ctx: TxCtx, input: NewNode): Promise<Node | 
   const [inserted] = await insertNodeRow(ctx.db, row)
   return inserted && row
 }
+
+/** What the client says of the node, and where it says nothing, what the space says. */
+function attributeColumns({ kind, space, attributes = {} }: NewNode, now: number) {
+  const defaults = kind === 'file' ? fileDefaults(space, now) : { expiresAt: null, readProtected: false }
+  return {
+    title: attributes.title ?? null,
+    classification: attributes.classification ?? space?.defaultClassification ?? null,
+    notes: attributes.notes ?? null,
+    expiresAt: attributes.expiresAt ?? defaults.expiresAt,
+    writeProtected: Number(attributes.writeProtected ?? false),
+    readProtected: Number(attributes.readProtected ?? defaults.readProtected),
+    clientCreatedAt: attributes.clientCreatedAt ?? null,
+    clientModifiedAt: attributes.clientModifiedAt ?? null,
+  }
+}
+
+const fileDefaults = (space: Space | undefined, now: number) => ({
+  expiresAt: space?.fileExpiryMs ? now + space.fileExpiryMs : null,
+  readProtected: space?.readProtection === 1,
+})
 
 export const kindOf = (node: Node): 'file' | 'folder' | 'space' | 'reserved' =>
   node.state === 'reserved' ? 'reserved' : node.kind === 'root' ? 'space' : node.kind

@@ -19,6 +19,7 @@ import {
 import { allActions } from './permissions.ts'
 import { requireRight } from './roles.ts'
 import { getSpaceRow, type Space } from './space-rows.ts'
+import { changeSpaceState } from './space-state.ts'
 import { addTotals } from './totals.ts'
 import { moveAccess, setGrantRow } from './grants.ts'
 
@@ -297,43 +298,17 @@ async function rekeyNames(ctx: TxCtx, space: Space, caseRule: Space['caseRule'])
   }
 }
 
-const transitions: Record<Space['state'], readonly Space['state'][]> = {
-  active: ['deleted', 'archived'],
-  deleted: ['active', 'archived', 'purged'],
-  archived: ['active', 'deleted', 'purged'],
-  purged: [],
-}
-
-/** Takes a space out of reach or back. Purging its content is purgeSpace (trash-purge.ts). Throws `wrong-state`. */
+/**
+ * Takes a space out of reach or back. Its name is free meanwhile; coming back it gets a number where the name was taken.
+ * Throws `wrong-state`.
+ */
 export function setSpaceState(
   ctx: Ctx,
   input: { spaceId: number; state: 'active' | 'deleted' | 'archived' },
 ): Promise<Space> {
   return inTx(ctx, async ctx => {
-    const node = await getLiveNode(ctx, input.spaceId)
-    await authorize(ctx, 'manage', node)
-    const before = await getSpaceRow(ctx, input.spaceId)
-    if (!transitions[before.state].includes(input.state)) {
-      throw new DomainError('wrong-state', {
-        what: 'space',
-        state: before.state,
-        needed: transitions[before.state].join(' or '),
-      })
-    }
-    const space = await ctx.db
-      .updateTable('space')
-      .set({ state: input.state, changedAt: ctx.clock() })
-      .where('id', '=', input.spaceId)
-      .where('state', '=', before.state)
-      .returningAll()
-      .executeTakeFirst()
-    if (!space) throw new DomainError('busy', {})
-    await ctx.emit({
-      type: 'space.state-changed',
-      spaceId: space.id,
-      subject1: `node:${space.id}`,
-      facts: { before: before.state, after: space.state },
-    })
-    return space
+    await holdStructure(ctx, 'exclusive')
+    await authorize(ctx, 'manage', await getLiveNode(ctx, input.spaceId))
+    return changeSpaceState(ctx, { before: await getSpaceRow(ctx, input.spaceId), state: input.state })
   })
 }

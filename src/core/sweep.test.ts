@@ -5,7 +5,7 @@ import { createFolder } from '#core/nodes.ts'
 import { collectBlobs } from '#core/purge.ts'
 import { cleanUp, expire, purgeOld } from '#core/retention.ts'
 import { createSpace, type SpacePolicy } from '#core/spaces.ts'
-import { ORPHAN_AGE_MS, sweep } from '#core/sweep.ts'
+import { LEFTOVER_AGE_MS, ORPHAN_AGE_MS, sweep } from '#core/sweep.ts'
 import { deleteNode } from '#core/trash.ts'
 import { storeFile } from '#core/uploads.ts'
 import { updateUser } from '#core/users.ts'
@@ -105,7 +105,7 @@ describe('verify', () => {
   test('tells young leavings from old ones, and repairs neither', async ({ world }) => {
     await leaveOrphan(world)
     expect(await verifyStore(world.system, { content: false })).toMatchObject({ leftovers: 1, problems: [] })
-    world.advance(ORPHAN_AGE_MS + 1_000)
+    world.advance(LEFTOVER_AGE_MS + 1_000)
     expect(await problems(world)).toEqual(['object-without-row'])
     expect(world.deps.blobs.stored.size).toBe(1)
   })

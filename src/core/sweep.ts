@@ -4,6 +4,8 @@ import { collectBlobs } from './purge.ts'
 
 /** A transfer writes all the time; what has not changed for so long and has no row belongs to nobody. */
 export const ORPHAN_AGE_MS = 3_600_000
+/** So long after that, verify no longer takes it for a leftover on its way out: the sweep should have been there. */
+export const LEFTOVER_AGE_MS = 24 * ORPHAN_AGE_MS
 const BATCH = 200
 
 /** Both sweeps. Throws `busy` while a backup runs. */

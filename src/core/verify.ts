@@ -5,7 +5,7 @@ import { digestContent, readSegments, unwrapKey } from './content.ts'
 import type { Ctx } from './ctx.ts'
 import { isDomainError } from './errors.ts'
 import { requireRight } from './roles.ts'
-import { ORPHAN_AGE_MS, unknownSegments } from './sweep.ts'
+import { LEFTOVER_AGE_MS, unknownSegments } from './sweep.ts'
 
 export interface VerifyReport {
   versions: number
@@ -133,7 +133,7 @@ async function isPurged(ctx: Ctx, versionId: number): Promise<boolean> {
 }
 
 async function verifyObjects(ctx: Ctx, report: VerifyReport, found: Found): Promise<void> {
-  const before = ctx.clock() - ORPHAN_AGE_MS
+  const before = ctx.clock() - LEFTOVER_AGE_MS
   let batch = new Map<string, number>()
   const compare = async () => {
     for (const segmentId of await unknownSegments(ctx, [...batch.keys()])) {

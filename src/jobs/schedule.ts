@@ -5,7 +5,7 @@ import { enqueue, type JobKind } from '#core/jobs.ts'
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 
-type RecurringKind = Exclude<JobKind, 'blob.collect' | 'database.scrub' | 'backup.hold'>
+export type RecurringKind = Exclude<JobKind, 'blob.collect' | 'database.scrub' | 'backup.hold'>
 
 /** Longest pause between the end of one run and the next. */
 const everyMs: Record<RecurringKind, number> = {
@@ -15,7 +15,7 @@ const everyMs: Record<RecurringKind, number> = {
   'trash.purge': HOUR,
   'clean-up': HOUR,
   'audit.drop': HOUR,
-  sweep: 6 * HOUR,
+  sweep: HOUR,
 }
 
 /** A done job must be remembered for longer than any pause above. */
@@ -30,6 +30,22 @@ export async function armSchedule(ctx: Ctx): Promise<void> {
     const runAt = run?.endedAt ? run.endedAt + pause : ctx.clock()
     await inTx(ctx, ctx => enqueue(ctx, { kind, payload: {}, dedupKey: `recurring:${kind}`, runAt }))
   }
+}
+
+export const recurringKinds = Object.keys(everyMs) as readonly RecurringKind[] // the table's own keys
+
+/** Makes a recurring job due now, whatever the schedule says. */
+export async function runSoon(ctx: Ctx, kind: RecurringKind): Promise<void> {
+  await inTx(ctx, async ctx => {
+    const dedupKey = `recurring:${kind}`
+    await enqueue(ctx, { kind, payload: {}, dedupKey })
+    await ctx.db
+      .updateTable('job')
+      .set({ runAt: ctx.clock() })
+      .where('dedupKey', '=', dedupKey)
+      .where('state', '=', 'ready')
+      .execute()
+  })
 }
 
 async function lastRuns(ctx: Ctx) {

@@ -1,10 +1,28 @@
 /** The first migration: every table that the decisions of the design need, for both engines. */
 import { sql, type Kysely } from 'kysely'
-import { columns, type Engine } from '#db/columns.ts'
+import { columns, type Columns, type Engine } from '#db/columns.ts'
 
 export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
-  const { text, int, bytes, serial } = columns[engine]
+  const types = columns[engine]
+  await createTenants(db, types)
+  await createPrincipals(db, types)
+  await createSignIn(db, types)
+  await createSecrets(db, types)
+  await createSpaces(db, types)
+  await createNodes(db, types)
+  await createNodeDetails(db, types)
+  await createBlobs(db, types)
+  await createVersions(db, types)
+  await createVersionDetails(db, types)
+  await createUploads(db, types)
+  await createAccess(db, types)
+  await createLog(db, types)
+  await createJobs(db, types)
+  if (engine === 'sqlite') await sql`insert into id_sequence (name, value) values ('node', 0)`.execute(db)
+  else await sql`create sequence node_id`.execute(db)
+}
 
+async function createTenants(db: Kysely<unknown>, { text, int }: Columns): Promise<void> {
   // One ascending sequence for space roots, folders, files and versions.
   await db.schema
     .createTable('id_sequence')
@@ -33,7 +51,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('tenantId', text, c => c.notNull().references('tenant.id'))
     .addPrimaryKeyConstraint('tenant_host_pk', ['host'])
     .execute()
+}
 
+async function createPrincipals(db: Kysely<unknown>, { text, int }: Columns): Promise<void> {
   // Everybody and everything that can hold a right. Rows are never deleted.
   await db.schema
     .createTable('principal')
@@ -138,7 +158,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('right', text, c => c.notNull())
     .addPrimaryKeyConstraint('principal_right_pk', ['principalId', 'right'])
     .execute()
+}
 
+async function createSignIn(db: Kysely<unknown>, { text, int }: Columns): Promise<void> {
   // Sign-ins. Only a hash of the secret is kept.
   await db.schema
     .createTable('session')
@@ -210,7 +232,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addPrimaryKeyConstraint('throttle_pk', ['key'])
     .execute()
   await db.schema.createIndex('throttle_lastFailureAt').on('throttle').columns(['lastFailureAt']).execute()
+}
 
+async function createSecrets(db: Kysely<unknown>, { text, int, bytes }: Columns): Promise<void> {
   // The vault: secrets that must be shown or used again, sealed with the master key.
   await db.schema
     .createTable('secret')
@@ -237,7 +261,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('createdAt', int, c => c.notNull())
     .addPrimaryKeyConstraint('wrapping_key_pk', ['name'])
     .execute()
+}
 
+async function createSpaces(db: Kysely<unknown>, { text, int }: Columns): Promise<void> {
   // Policy of a tree root. Its id is that of its root node.
   await db.schema
     .createTable('space')
@@ -275,7 +301,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
   await db.schema.createIndex('space_tenantId_state').on('space').columns(['tenantId', 'state']).execute()
   await db.schema.createIndex('space_parentSpaceId').on('space').columns(['parentSpaceId']).execute()
   await db.schema.createIndex('space_ownerId').on('space').columns(['ownerId']).execute()
+}
 
+async function createNodes(db: Kysely<unknown>, { text, int }: Columns): Promise<void> {
   // Places in the tree. nameKey is null for what is not live, so a deleted name is free.
   await db.schema
     .createTable('node')
@@ -332,7 +360,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .columns(['tenantId', 'title'])
     .where(sql.ref('title'), 'is not', null)
     .execute()
+}
 
+async function createNodeDetails(db: Kysely<unknown>, { text, int }: Columns): Promise<void> {
   // Recursive totals of live content per container, and of its bin.
   await db.schema
     .createTable('node_total')
@@ -366,7 +396,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('expiresAt', int)
     .addPrimaryKeyConstraint('node_lock_pk', ['nodeId'])
     .execute()
+}
 
+async function createBlobs(db: Kysely<unknown>, { text, int, bytes }: Columns): Promise<void> {
   // Stored content: its segments in order. Immutable once sealed.
   await db.schema
     .createTable('blob')
@@ -403,7 +435,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addPrimaryKeyConstraint('segment_pk', ['id'])
     .execute()
   await db.schema.createIndex('segment_blobId_startByte').on('segment').columns(['blobId', 'startByte']).execute()
+}
 
+async function createVersions(db: Kysely<unknown>, { text, int, bytes }: Columns): Promise<void> {
   // Immutable content of a file. Draws its id from id_sequence.
   await db.schema
     .createTable('version')
@@ -460,7 +494,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .columns(['deletionId'])
     .where(sql.ref('deletionId'), 'is not', null)
     .execute()
+}
 
+async function createVersionDetails(db: Kysely<unknown>, { text, int }: Columns): Promise<void> {
   // File keys of client-side encryption, one per holder. The server never sees the plain key.
   await db.schema
     .createTable('version_key')
@@ -484,7 +520,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addPrimaryKeyConstraint('deletion_pk', ['id'])
     .execute()
   await db.schema.createIndex('deletion_nodeId').on('deletion').columns(['nodeId']).execute()
+}
 
+async function createUploads(db: Kysely<unknown>, { text, int, bytes }: Columns): Promise<void> {
   // Transfers in progress, and for a day the ended ones.
   await db.schema
     .createTable('upload')
@@ -520,7 +558,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
   await db.schema.createIndex('upload_state_expiresAt').on('upload').columns(['state', 'expiresAt']).execute()
   await db.schema.createIndex('upload_principalId').on('upload').columns(['principalId']).execute()
   await db.schema.createIndex('upload_blobId').on('upload').columns(['blobId']).execute()
+}
 
+async function createAccess(db: Kysely<unknown>, { text, int, bytes }: Columns): Promise<void> {
   // Rights of a subject at a space root, or a mask at a folder.
   await db.schema
     .createTable('access_grant')
@@ -586,7 +626,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .addColumn('chainId', int)
     .addPrimaryKeyConstraint('share_node_pk', ['shareId', 'nodeId'])
     .execute()
+}
 
+async function createLog(db: Kysely<unknown>, { text, int, serial }: Columns): Promise<void> {
   // The audit log: append only. batchId is null until its batch is sealed.
   await db.schema
     .createTable('event')
@@ -657,7 +699,9 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .columns(['spaceId', 'spaceTime'])
     .unique()
     .execute()
+}
 
+async function createJobs(db: Kysely<unknown>, { text, int, serial }: Columns): Promise<void> {
   // Work to do, leased by workers. Dead ones stay visible.
   await db.schema
     .createTable('job')
@@ -678,7 +722,4 @@ export async function up(db: Kysely<unknown>, engine: Engine): Promise<void> {
     .execute()
   await db.schema.createIndex('job_dedupKey').on('job').columns(['dedupKey']).unique().execute()
   await db.schema.createIndex('job_state_runAt').on('job').columns(['state', 'runAt']).execute()
-
-  if (engine === 'sqlite') await sql`insert into id_sequence (name, value) values ('node', 0)`.execute(db)
-  else await sql`create sequence node_id`.execute(db)
 }
