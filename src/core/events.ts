@@ -100,28 +100,25 @@ type EventRow = {
   facts: string | null
 }
 
-const insertEvent = prepared<EventRow, { id: number }>((db, arg) =>
-  db
-    .insertInto('event')
-    .values({
-      tenantId: arg('tenantId'),
-      type: arg('type'),
-      outcome: arg('outcome'),
-      at: arg('at'),
-      actorId: arg('actorId'),
-      actorName: arg('actorName'),
-      impersonatorId: arg('impersonatorId'),
-      impersonatorName: arg('impersonatorName'),
-      client: arg('client'),
-      address: arg('address'),
-      requestId: arg('requestId'),
-      spaceId: arg('spaceId'),
-      spaceTime: arg('spaceTime'),
-      subject1: arg('subject1'),
-      subject2: arg('subject2'),
-      facts: arg('facts'),
-    })
-    .returning('id'),
+const insertEvent = prepared<EventRow, never>((db, arg) =>
+  db.insertInto('event').values({
+    tenantId: arg('tenantId'),
+    type: arg('type'),
+    outcome: arg('outcome'),
+    at: arg('at'),
+    actorId: arg('actorId'),
+    actorName: arg('actorName'),
+    impersonatorId: arg('impersonatorId'),
+    impersonatorName: arg('impersonatorName'),
+    client: arg('client'),
+    address: arg('address'),
+    requestId: arg('requestId'),
+    spaceId: arg('spaceId'),
+    spaceTime: arg('spaceTime'),
+    subject1: arg('subject1'),
+    subject2: arg('subject2'),
+    facts: arg('facts'),
+  }),
 )
 
 /** Longest text a client may leave in the log (user agents). */
@@ -131,7 +128,7 @@ const MAX_CLIENT_LENGTH = 200
 export async function recordEvent(ctx: TxCtx, event: DomainEvent): Promise<void> {
   const { actor } = ctx
   const spaceId = event.spaceId ?? null
-  const [row] = await insertEvent(ctx.db, {
+  await insertEvent(ctx.db, {
     tenantId: actor.tenantId,
     type: event.type,
     outcome: event.outcome ?? 'done',
@@ -149,7 +146,7 @@ export async function recordEvent(ctx: TxCtx, event: DomainEvent): Promise<void>
     subject2: event.subject2 ?? null,
     facts: event.facts ? JSON.stringify(event.facts) : null,
   })
-  if (row) await enqueueFollowUps(ctx, event, row.id)
+  await enqueueFollowUps(ctx, event)
 }
 
 /** Records that something was refused, in a transaction of its own: the refused act itself leaves nothing. */

@@ -29,7 +29,7 @@ export interface JobPayloads {
 export type JobKind = keyof JobPayloads
 
 /** Jobs that an event brings along. An event type that is absent brings none. */
-const followUps: Partial<Record<EventType, (event: DomainEvent, eventId: number) => readonly NewJob[]>> = {}
+const followUps: Partial<Record<EventType, (event: DomainEvent) => readonly NewJob[]>> = {}
 
 type NewJob = { [K in JobKind]: { kind: K; payload: JobPayloads[K]; dedupKey?: string; runAt?: number } }[JobKind]
 
@@ -54,7 +54,7 @@ export async function enqueue(ctx: TxCtx, job: NewJob): Promise<void> {
     .execute()
 }
 
-export async function enqueueFollowUps(ctx: TxCtx, event: DomainEvent, eventId: number): Promise<void> {
-  const jobs = followUps[event.type]?.(event, eventId) ?? []
+export async function enqueueFollowUps(ctx: TxCtx, event: DomainEvent): Promise<void> {
+  const jobs = followUps[event.type]?.(event) ?? []
   for (const job of jobs) await enqueue(ctx, job)
 }

@@ -4,6 +4,7 @@ import { globMatch } from '#db/columns.ts'
 import type { Ctx } from './ctx.ts'
 import { isHiddenWithoutProof } from './gates.ts'
 import { loadMetadataOfMany } from './metadata.ts'
+import { getTotals } from './totals.ts'
 import type { Place, TopEntry } from './vfs.ts'
 
 export interface ListFilter {
@@ -45,7 +46,7 @@ export async function listPlace(
 ): Promise<{ total: number; rows: ListedNode[] }> {
   if (place.kind === 'top') return listTop(place.spaces, query)
   const where = await condition(ctx, place, query)
-  const total = await count(ctx, where)
+  const total = await countEntries(ctx, { place, filter: query, where })
   if (query.limit === 0 || query.offset >= total) return { total, rows: [] }
   const rows = await selectPage(ctx, where, query)
   if (!query.metadataNamespace) return { total, rows }
@@ -62,7 +63,7 @@ export async function listPlace(
 /** How many entries a directory has. The caller has asked for the right to list it. */
 export async function countPlace(ctx: Ctx, place: Place, filter: ListFilter): Promise<number> {
   if (place.kind === 'top') return filterTop(place.spaces, filter).length
-  return count(ctx, await condition(ctx, place, filter))
+  return countEntries(ctx, { place, filter, where: await condition(ctx, place, filter) })
 }
 
 type Condition = RawBuilder<unknown>
@@ -90,6 +91,16 @@ async function hiddenChildren(ctx: Ctx, place: NodePlace): Promise<number[]> {
     .where('node.parentId', '=', place.node.id)
     .execute()
   return nested.filter(space => isHiddenWithoutProof(ctx, space)).map(space => space.id)
+}
+
+/** A directory without folders has as many entries as its totals say; only others are counted one by one. */
+async function countEntries(
+  ctx: Ctx,
+  { place, filter, where }: { place: NodePlace; filter: ListFilter; where: Condition },
+): Promise<number> {
+  if (filter.namePieces || filter.kinds === 'folders' || place.space.clientEncryption) return count(ctx, where)
+  const { files, folders } = await getTotals(ctx, place.node.id)
+  return folders === 0 ? files : count(ctx, where)
 }
 
 async function count(ctx: Ctx, where: Condition): Promise<number> {
