@@ -19,7 +19,12 @@ export interface Target {
 
 export interface Installation {
   /** Starts a server on what is installed; may be called again once the last one was stopped. */
-  start(): Promise<Running>
+  start(options?: StartOptions): Promise<Running>
+}
+
+export interface StartOptions {
+  /** Processes that answer requests, where the target can choose; one unless given. The peers always have two. */
+  processes?: number
 }
 
 export interface Running extends Started {
@@ -125,7 +130,11 @@ export interface Lane {
 /** Installs and starts the targets, hands those that run to `measure`, and stops them whatever happens. */
 export async function withServers(
   bench: Bench,
-  { folders, targets = bench.targets }: { folders: readonly string[]; targets?: readonly Target[] },
+  {
+    folders,
+    targets = bench.targets,
+    ...options
+  }: { folders: readonly string[]; targets?: readonly Target[] } & StartOptions,
   measure: (lanes: Lane[]) => Promise<void>,
 ): Promise<void> {
   const lanes: Lane[] = []
@@ -133,7 +142,9 @@ export async function withServers(
     for (const target of targets) {
       const root = join(bench.scratch, target.name)
       await mkdir(root, { mode: 0o755 })
-      const running = await attempt(bench, target.name, async () => (await target.install(root, folders)).start())
+      const running = await attempt(bench, target.name, async () =>
+        (await target.install(root, folders)).start(options),
+      )
       if (running) lanes.push({ name: target.name, running })
     }
     await measure(lanes)

@@ -88,7 +88,7 @@ export async function findServer(): Promise<Target> {
       await mkdir(env.ENTREPOT_DATA_DIR)
       await writeFile(file, JSON.stringify(state(folders)))
       for (const command of [['init'], ['apply', file]]) await runCommand(command, env)
-      return { start: () => start(root, env) }
+      return { start: ({ processes = 1 } = {}) => start(root, { ...env, ENTREPOT_WORKERS: String(processes) }) }
     },
   }
 }

@@ -3,6 +3,8 @@ import { interleave, MiB, warmUpFor, withServers, type Bench, type Lane, type Sc
 import { runJob } from './jobs.ts'
 
 const stock = 'stock'
+/** As many as the peers have. */
+const PROCESSES = 2
 const roundFolder = (round: number) => `round-${round}`
 
 export const small: Scenario = {
@@ -28,10 +30,11 @@ export const small: Scenario = {
   about: ({ smallBytes, connections, measureMs, smallFiles }) =>
     `Files of ${smallBytes / 1024} KiB over ${connections} keepalive connections, one request at a time on each, for ` +
     `${measureMs / 1000} s after a warm-up: uploads under fresh names (Entrepot: multipart, each durable before its ` +
-    `answer), then downloads in random order of ${smallFiles} files stored before.`,
+    `answer), then downloads in random order of ${smallFiles} files stored before. Entrepot runs with \`--workers 2\`, as the ` +
+    `peers have two processes each; everywhere else it is the default, one process.`,
   run: bench => {
     const folders = Array.from({ length: bench.rounds }, (_, n) => roundFolder(n + 1))
-    return withServers(bench, { folders: [stock, ...folders] }, lanes => measure(bench, lanes))
+    return withServers(bench, { folders: [stock, ...folders], processes: PROCESSES }, lanes => measure(bench, lanes))
   },
 }
 

@@ -37,24 +37,39 @@ const grantsOnPath = prepared<GrantArgs, GrantOnPath>((db, arg) => ({
   compile: () => grantQuery(sql`start.id = ${arg('startId')}`, arg('principalId'), arg('everybody')).compile(db),
 }))
 
+/** The same without the climb: enough where no mask lies on the way, at half the cost. */
+const grantsAtNode = prepared<GrantArgs, GrantOnPath>((db, arg) => ({
+  compile: () =>
+    sql<GrantOnPath>`
+      select start.id as "startId", start.id as "nodeId", start.kind, ${heldColumns}
+      from node start ${heldAt('start', arg('principalId'), arg('everybody'))}
+      where start.id = ${arg('startId')}`.compile(db),
+}))
+
 const grantsOnPaths = (db: Kysely<Schema>, startIds: readonly number[], principalId: string, everybody: string) =>
   grantQuery(sql`start.id in (${sql.join(startIds)})`, principalId, everybody).execute(db)
 
 /** Climbs from access nodes over folders with masks to the space that holds grants, with the grants that concern a principal. */
 function grantQuery(which: ReturnType<typeof sql>, principalId: string, everybody: string) {
   return sql<GrantOnPath>`
-    with recursive climb ("startId", "nodeId", kind, "parentId") as (
+    with recursive climb ("startId", id, kind, "parentId") as (
       select start.id, start.id, start.kind, start."parentId" from node start where ${which}
       union all
       select climb."startId", up.id, up.kind, up."parentId"
       from climb join node parent on parent.id = climb."parentId" join node up on up.id = parent."accessId"
       where climb.kind = 'folder'
     )
-    select climb."startId", climb."nodeId", climb.kind, space."sumRule", held."subjectId", held.actions,
-      member.state as "memberState"
-    from climb
-    left join space on space.id = climb."nodeId"
-    left join access_grant held on held."nodeId" = climb."nodeId" and (
+    select climb."startId", climb.id as "nodeId", climb.kind, ${heldColumns}
+    from climb ${heldAt('climb', principalId, everybody)}`
+}
+
+const heldColumns = sql`space."sumRule", held."subjectId", held.actions, member.state as "memberState"`
+
+/** Joins what concerns a principal at the nodes of `at`. */
+function heldAt(at: string, principalId: string, everybody: string) {
+  return sql`
+    left join space on space.id = ${sql.ref(`${at}.id`)}
+    left join access_grant held on held."nodeId" = ${sql.ref(`${at}.id`)} and (
       held."subjectId" in (${principalId}, ${everybody})
       or held."subjectId" in (select "groupId" from group_closure where "principalId" = ${principalId}))
     left join grant_member member on member."grantId" = held.id and member."principalId" = ${principalId}`
@@ -64,11 +79,9 @@ function grantQuery(which: ReturnType<typeof sql>, principalId: string, everybod
 export async function effectiveActions(ctx: Ctx, node: Guarded): Promise<ActionSet> {
   if (node.tenantId !== ctx.actor.tenantId) return noActions
   if (ctx.actor.kind === 'system') return allActions
-  const found = await grantsOnPath(ctx.db, {
-    startId: node.accessId,
-    principalId: ctx.actor.principalId,
-    everybody: everybodyFor(ctx.actor),
-  })
+  const which = { startId: node.accessId, principalId: ctx.actor.principalId, everybody: everybodyFor(ctx.actor) }
+  const atNode = await grantsAtNode(ctx.db, which)
+  const found = atNode[0]?.kind === 'folder' ? await grantsOnPath(ctx.db, which) : atNode
   const granted = combine(found, ctx.actor.principalId)
   return ctx.actor.scope ? granted & (await scopeOf(ctx, node.id)) : granted
 }

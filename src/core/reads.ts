@@ -1,4 +1,5 @@
 /** Notes who read what: first and last read of a version and an event each, written in batches beside the requests. */
+import { prepared } from '#db/prepared.ts'
 import type { Actor, Ctx, Deps, TxCtx } from './ctx.ts'
 
 /** A read is written at the latest after so long. */
@@ -58,16 +59,18 @@ export function openReadLog(deps: Omit<Deps, 'reads'>, onError: (error: unknown)
 /** While the database is away, so many reads are remembered; older ones are lost. */
 const MAX_WAITING = 100_000
 
+const noteTimes = prepared<{ id: number; first: number; last: number }, never>((db, arg) =>
+  db
+    .updateTable('version')
+    .set(eb => ({ firstReadAt: eb.fn.coalesce('firstReadAt', eb.val(arg('first'))), lastReadAt: arg('last') }))
+    .where('id', '=', arg('id')),
+)
+
 async function writeBatch(deps: Omit<Deps, 'reads'>, batch: readonly Read[]): Promise<void> {
   await deps.database.transaction(async db => {
     for (const [versionId, reads] of Map.groupBy(batch, read => read.versionId)) {
       const times = reads.map(read => read.at)
-      const first = Math.min(...times)
-      await db
-        .updateTable('version')
-        .set(eb => ({ firstReadAt: eb.fn.coalesce('firstReadAt', eb.val(first)), lastReadAt: Math.max(...times) }))
-        .where('id', '=', versionId)
-        .execute()
+      await noteTimes(db, { id: versionId, first: Math.min(...times), last: Math.max(...times) })
     }
     for (const [spaceId, reads] of Map.groupBy(batch, read => read.spaceId)) {
       const from = spaceId === null ? null : await drawSpaceTimes(db, spaceId, reads)

@@ -1,4 +1,5 @@
 /** SQLite through node:sqlite: one connection that writes (with group commit), one that reads. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import {
   CompiledQuery,
@@ -14,8 +15,10 @@ import { DatabaseBusy, DatabaseFull, type Database, type Tx } from './database.t
 import { answerDirectly, prepared } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
-/** How long a statement waits for another process, in milliseconds. It blocks the event loop meanwhile. */
+/** How long a transaction waits for those of other processes. */
 const BUSY_TIMEOUT_MS = 5_000
+/** Longest pause between two tries to begin. */
+const BEGIN_PAUSE_MS = 3
 /** Transactions that share one commit at most. */
 const MAX_GROUP = 64
 const MAX_CACHED_STATEMENTS = 500
@@ -28,6 +31,8 @@ export function openSqlite(file: string): Database {
   writer.exec('pragma synchronous = full')
   writer.exec('pragma secure_delete = on')
   writer.exec('pragma cache_size = -16000')
+  // From here on waiting is ours to do: the engine's own would stop the whole process.
+  writer.exec('pragma busy_timeout = 0')
   const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, readOnly: true })
   reader.exec('pragma cache_size = -16000')
   reader.exec(`pragma mmap_size = ${MAPPED_BYTES}`)
@@ -47,7 +52,8 @@ export function openSqlite(file: string): Database {
     async scrub() {
       snapshot.end() // an open snapshot would keep the log from being reset
       // secure_delete zeroes free pages; old copies of pages stay in the log until it is reset.
-      writer.exec('pragma wal_checkpoint(truncate)')
+      const outcome = writer.prepare('pragma wal_checkpoint(truncate)').get()
+      if (outcome?.['busy'] !== 0) throw new DatabaseBusy('Others are reading the log')
     },
     async copyTo(target) {
       // One snapshot. The online backup starts anew whenever another process writes, and would never end beside a busy one.
@@ -139,19 +145,22 @@ class GroupCommit {
   }
 
   async #drain(): Promise<void> {
-    while (this.#queue.length > 0) await this.#commitGroup(this.#queue.splice(0, MAX_GROUP))
+    while (this.#queue.length > 0) await this.#commitGroup()
     this.#draining = undefined
   }
 
-  async #commitGroup(group: Work[]): Promise<void> {
+  async #commitGroup(): Promise<void> {
+    const begun = await this.#begin().catch(error => ({ error }))
+    // Whoever came while we waited for our turn goes along.
+    const group = this.#queue.splice(0, MAX_GROUP)
     const done: { work: Work; value: unknown }[] = []
     try {
-      this.#connection.exec('begin immediate')
+      if (begun) throw begun.error
       for (const work of group) {
         const outcome = await this.#runOne(work, group.length > 1)
         if (outcome) done.push({ work, value: outcome.value })
       }
-      this.#connection.exec('commit')
+      if (this.#connection.isTransaction) this.#connection.exec('commit')
       this.#committed()
     } catch (error) {
       // The engine gave up the whole group (full disk, I/O error): nobody in it has been answered yet.
@@ -160,6 +169,19 @@ class GroupCommit {
       return
     }
     for (const { work, value } of done) work.resolve(value)
+  }
+
+  /** Waits for the transactions of other processes without stopping this one. */
+  async #begin(): Promise<void> {
+    for (const deadline = performance.now() + BUSY_TIMEOUT_MS; ;) {
+      try {
+        this.#connection.exec('begin immediate')
+        return
+      } catch (error) {
+        if (!(translate(error) instanceof DatabaseBusy) || performance.now() > deadline) throw error
+        await sleep(Math.random() * BEGIN_PAUSE_MS)
+      }
+    }
   }
 
   /** Undefined when the work failed and was answered; throws when the engine ended the whole transaction. */
@@ -172,7 +194,7 @@ class GroupCommit {
     } catch (error) {
       if (!this.#connection.isTransaction) throw error
       if (shared) this.#connection.exec('rollback to work; release work')
-      else this.#connection.exec('rollback; begin immediate')
+      else this.#connection.exec('rollback')
       work.reject(translate(error))
       return undefined
     }

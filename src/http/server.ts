@@ -159,6 +159,7 @@ function wireCounter() {
 /** Ordinary requests are facts of the audit log already; the log shows them at `debug`. */
 function logRequest(request: FastifyRequest, facts: DoneRequest, loggedUrl: (url: string) => string): void {
   const level = typeof facts.status === 'number' && facts.status >= 500 ? 'warn' : 'debug'
+  if (level === 'debug' && !['debug', 'trace'].includes(request.log.level)) return
   const { dialect, operation, status, durationMs } = facts
   const line = { method: request.method, url: loggedUrl(request.url), address: request.ip, dialect, operation, status }
   request.log[level]({ ...line, ms: Math.round(durationMs) }, 'request')

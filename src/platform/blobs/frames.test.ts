@@ -1,4 +1,4 @@
-import { createCipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createHmac, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { decryptSmall, encryptSmall, frameSpan, sealFrames, STORED_FRAME_BYTES, storedSize } from './frames.ts'
@@ -8,7 +8,7 @@ const key = randomBytes(32)
 
 test('the stored form is the documented one', () => {
   const plain = randomBytes(65_536 + 5)
-  const secret = Buffer.from(hkdfSync('sha256', key, '', segmentId, 32))
+  const secret = createHmac('sha256', key).update(`${segmentId}\x01`).digest()
   const frame = (nonce: string, bytes: Buffer) => {
     const cipher = createCipheriv('aes-256-gcm', secret, Buffer.from(nonce, 'hex'))
     return Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()])
@@ -22,7 +22,7 @@ test('the stored form is the documented one', () => {
 
 test('the stored form of a known content never changes', () => {
   const stored = encryptSmall(Buffer.alloc(32, 1), segmentId, Buffer.from('Entrepot'))
-  expect(stored.toString('hex')).toBe('6f73f565739a04456a56bba3a3792792ab5712d21b631362')
+  expect(stored.toString('hex')).toBe('3a2b37a1bae2abd2d88fd0568fb25d091ea29da298c4cf50')
 })
 
 test.for([0, 1, 65_535, 65_536, 65_537, 131_072])('%i bytes take up the computed size and come back', size => {

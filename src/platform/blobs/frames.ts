@@ -8,14 +8,14 @@
  *   size is a multiple of 65,536 (also the empty one) therefore ends with an empty frame of 16 bytes, and a writer
  *   knows whether a frame is the last one by its length alone.
  * - Cipher: AES-256-GCM, 128-bit tag, no additional data.
- * - Key: HKDF-SHA256(secret = data key, salt empty, info = segment id as UTF-8), 32 bytes: one for each segment, so that
+ * - Key: HKDF-Expand with SHA-256 (data key, info = segment id as UTF-8), 32 bytes: one for each segment, so that
  *   segments under one data key share no key stream, and frames of one cannot stand in for frames of another.
  * - Nonce, 12 bytes: 1 in the last frame and 0 in all others | seven zero bytes | frame number, 32 bits big-endian. Frames
  *   cannot be reordered, and a segment cut at a frame's border does not end with a last frame.
  *
  * A key and segment id must never encrypt two different contents.
  */
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto'
 import { DomainError } from '#core/errors.ts'
 
 export const FRAME_BYTES = 65_536
@@ -36,9 +36,12 @@ export interface FrameSpan {
   skipBytes: number
 }
 
-/** The key of one segment, 32 bytes in a buffer of its own. */
+/**
+ * The key of one segment, 32 bytes in a buffer of its own: HKDF-Expand alone (RFC 5869 §3.3), as the data key is random
+ * throughout and needs no extraction.
+ */
 export function segmentKey(dataKey: Uint8Array, segmentId: string): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', dataKey, '', segmentId, 32))
+  return new Uint8Array(createHmac('sha256', dataKey).update(segmentId).update('\x01').digest())
 }
 
 /** Number of the last frame of a segment of that many plain bytes. */
