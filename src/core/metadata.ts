@@ -42,12 +42,25 @@ export async function loadMetadata(
 /** How many ids go into one query. */
 const CHUNK = 1_000
 
+/** Most pages have none at all, which a look at the range of ids tells. */
+const anyMetadata = prepared<{ namespace: string; from: number; to: number }, { nodeId: number }>((db, arg) =>
+  db
+    .selectFrom('node_metadata')
+    .select('nodeId')
+    .where('nodeId', '>=', arg('from'))
+    .where('nodeId', '<=', arg('to'))
+    .where('namespace', '=', arg('namespace'))
+    .limit(1),
+)
+
 /** Metadata of a page of nodes, all of them children of `parentId`; nodes without any are absent. */
 export async function loadMetadataOfMany(
   ctx: Ctx,
   { nodeIds, parentId, namespace }: { nodeIds: readonly number[]; parentId: number; namespace: string },
 ): Promise<Map<number, Record<string, string>>> {
   if (nodeIds.length === 0) return new Map()
+  const [any] = await anyMetadata(ctx.db, { namespace, ...rangeOf(nodeIds) })
+  if (!any) return new Map()
   const rows = await ctx.db
     .selectFrom('node_metadata')
     .select(['nodeId', 'key', 'value'])
@@ -60,6 +73,11 @@ export async function loadMetadataOfMany(
   const byNode = Map.groupBy(rows, row => row.nodeId)
   return new Map(byNode.entries().map(([nodeId, own]) => [nodeId, recordOf(own)]))
 }
+
+const rangeOf = (ids: readonly number[]) => ({
+  from: ids.reduce((least, id) => Math.min(least, id), Infinity),
+  to: ids.reduce((most, id) => Math.max(most, id), 0),
+})
 
 const liveChildren = ({ db }: Ctx, parentId: number) =>
   db.selectFrom('node').select('id').where('parentId', '=', parentId).where('state', '=', 'live')

@@ -29,6 +29,18 @@ async function list(
 const namesOf = (page: { rows: { name: string }[] }) => page.rows.map(row => row.name)
 
 describe('a page of a folder', () => {
+  test('is the same part of the whole from whichever end it is found', async ({ world }) => {
+    const space = await makeSpace(world)
+    const letters = ['a', 'b', 'c', 'd', 'e']
+    for (const name of letters) await put(space.ctx, space.id, name)
+    for (const direction of ['asc', 'desc'] as const) {
+      const whole = direction === 'asc' ? letters : letters.toReversed()
+      for (let offset = 0; offset <= 6; offset += 1)
+        for (const limit of [1, 2, 4, 9])
+          expect(namesOf(await list(space, { direction, offset, limit }))).toEqual(whole.slice(offset, offset + limit))
+    }
+  })
+
   test('has what is live, of the asked kinds, with the total of all', async ({ world }) => {
     const space = await makeSpace(world)
     const { id, ctx } = space

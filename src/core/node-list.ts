@@ -48,7 +48,7 @@ export async function listPlace(
   const where = await condition(ctx, place, query)
   const total = await countEntries(ctx, { place, filter: query, where })
   if (query.limit === 0 || query.offset >= total) return { total, rows: [] }
-  const rows = await selectPage(ctx, where, query)
+  const rows = await selectPage(ctx, { where, query, total })
   if (!query.metadataNamespace) return { total, rows }
   const nodeIds = rows.filter(row => row.kind === 'file').map(row => row.id)
   const metadata = await loadMetadataOfMany(ctx, {
@@ -116,18 +116,15 @@ const sortKeys = {
   expires: sql`node."expiresAt"`,
 } as const
 
-async function selectPage(ctx: Ctx, where: Condition, query: ListQuery): Promise<ListedNode[]> {
+async function selectPage(
+  ctx: Ctx,
+  { where, query, total }: { where: Condition; query: ListQuery; total: number },
+): Promise<ListedNode[]> {
   const direction = query.direction === 'asc' ? sql`asc` : sql`desc`
   // Ids of the page come from the index alone; the rest is joined for the page only.
-  const page =
-    query.sort === 'name'
-      ? sql`select id from node where ${where} order by name ${direction} limit ${query.limit} offset ${query.offset}`
-      : sql`select node.id from node left join version on version.id = node."currentVersionId"
-          where node.id in (select id from node where ${where})
-          order by ${rank(query.sort)} ${direction}, node.name ${direction}
-          limit ${query.limit} offset ${query.offset}`
-  const order =
-    query.sort === 'name' ? sql`node.name ${direction}` : sql`${rank(query.sort)} ${direction}, node.name ${direction}`
+  const { sort } = query
+  const page = sort === 'name' ? pageByName(where, query, total) : pageByValue(where, { ...query, sort })
+  const order = sort === 'name' ? sql`node.name ${direction}` : sql`${rank(sort)} ${direction}, node.name ${direction}`
   const { rows } = await sql<ListedNode>`
     select node.id, case node.kind when 'file' then 'file' else 'folder' end as kind, node.name, version.id as "versionId",
       version."sizeBytes", version."mediaType", version."createdAt" as "storedAt", version."writeStartedAt",
@@ -135,6 +132,26 @@ async function selectPage(ctx: Ctx, where: Condition, query: ListQuery): Promise
     from (${page}) page join node on node.id = page.id left join version on version.id = node."currentVersionId"
     order by ${order}`.execute(ctx.db)
   return rows
+}
+
+/** Walks the index from whichever end of the directory is nearer to the page. */
+function pageByName(where: Condition, { direction, offset, limit }: ListQuery, total: number) {
+  const end = Math.min(offset + limit, total)
+  const fromEnd = offset > total - end
+  const isAscending = (direction === 'asc') !== fromEnd
+  return sql`select id from node where ${where} order by name ${isAscending ? sql`asc` : sql`desc`}
+    limit ${end - offset} offset ${fromEnd ? total - end : offset}`
+}
+
+function pageByValue(
+  where: Condition,
+  { sort, direction, offset, limit }: ListQuery & { sort: keyof typeof sortKeys },
+) {
+  const order = direction === 'asc' ? sql`asc` : sql`desc`
+  return sql`select node.id from node left join version on version.id = node."currentVersionId"
+    where node.id in (select id from node where ${where})
+    order by ${rank(sort)} ${order}, node.name ${order}
+    limit ${limit} offset ${offset}`
 }
 
 /** Folders lowest, above them files that lack the value. */
