@@ -6,6 +6,7 @@ import type { Selectable } from 'kysely'
 import type { NodeTable, SpaceTable, VersionTable } from '#db/schema.ts'
 import type { Ctx } from './ctx.ts'
 import { DomainError, type ErrorCode } from './errors.ts'
+import type { DeliveryPolicy } from './space-rows.ts'
 import { prepared } from '#db/prepared.ts'
 
 type Space = Selectable<SpaceTable>
@@ -31,6 +32,18 @@ function spaceGate(ctx: Ctx, space: Space): DomainError | undefined {
   }
   if (space.deliveryPasswordHash !== null && !isOwner && !actor.proofs.passwordSpaceIds.includes(space.id)) {
     return new DomainError('proof-required', { proof: 'password', spaceId: space.id })
+  }
+  return isOwner || space.delivery === null ? undefined : deliveryGate(ctx, space.id, space.delivery)
+}
+
+/** A delivery ends at its time, and one with a limit opens only to who has spent an access. */
+function deliveryGate(ctx: Ctx, spaceId: number, delivery: string): DomainError | undefined {
+  const { expiresAt, persistent, accessLimit } = JSON.parse(delivery) as DeliveryPolicy // written by spaces.ts
+  if (expiresAt !== null && !persistent && expiresAt <= ctx.clock()) {
+    return new DomainError('space-inactive', { spaceId, state: 'expired' })
+  }
+  if (accessLimit !== null && !ctx.actor.proofs.accessSpaceIds.includes(spaceId)) {
+    return new DomainError('proof-required', { proof: 'access', spaceId })
   }
   return undefined
 }

@@ -7,6 +7,16 @@ import { DomainError } from './errors.ts'
 
 export type Space = Selectable<SpaceTable>
 
+/** What makes a space a package: who may fetch it and how often. Kept as JSON in `space.delivery`. */
+export interface DeliveryPolicy {
+  accessType: 'public' | 'internal' | 'private'
+  /** Accesses after which nobody gets in any more; null for no limit. */
+  accessLimit: number | null
+  /** Epoch milliseconds; null for never. */
+  expiresAt: number | null
+  persistent: boolean
+}
+
 const spaceById = prepared<{ id: number }, Space>((db, arg) =>
   db.selectFrom('space').selectAll().where('id', '=', arg('id')),
 )

@@ -5,6 +5,8 @@ import { decideMember, removeGrant, setGrant } from '#core/grants.ts'
 import { getLiveNode } from '#core/nodes.ts'
 import { createSpace, findSpaceByName, getSpace, setSpaceState } from '#core/spaces.ts'
 import { hasAction } from '#core/permissions.ts'
+import type { DeliveryPolicy } from '#core/space-rows.ts'
+import { resolvePath } from '#core/vfs.ts'
 import { test, type World } from '#test/world.ts'
 
 describe('a space that is out of reach', () => {
@@ -61,5 +63,33 @@ describe('a grant that holds back later members', () => {
     await removeMembers(world.system, { groupId: group.id, memberIds: [user.id] })
     await addMembers(world.system, { groupId: group.id, memberIds: [user.id] })
     expect(await mayList()).toBe(false)
+  })
+})
+
+describe('a delivery', () => {
+  const policyOf = (delivery: Partial<DeliveryPolicy>) => ({
+    delivery: { accessType: 'private' as const, accessLimit: null, expiresAt: null, persistent: false, ...delivery },
+  })
+
+  test('is out of reach after its time, unless it is persistent, and with a limit until an access is spent', async ({
+    world,
+  }) => {
+    const { user, ctx } = await world.user()
+    const past = world.deps.clock() - 1
+    const cases = [
+      { name: 'open', delivery: {}, seen: true },
+      { name: 'expired', delivery: { expiresAt: past }, seen: false },
+      { name: 'persistent', delivery: { expiresAt: past, persistent: true }, seen: true },
+      { name: 'limited', delivery: { accessLimit: 3 }, seen: false },
+    ]
+    for (const { name, delivery } of cases) {
+      const { id } = await createSpace(world.system, { name, policy: policyOf(delivery) })
+      await setGrant(world.system, { nodeId: id, subjectId: user.id, actions: ['list', 'read'] })
+    }
+    for (const { name, seen } of cases)
+      expect([name, (await resolvePath(ctx, [name])).place !== undefined]).toEqual([name, seen])
+    const limited = (await findSpaceByName(world.system, { name: 'limited' }))!.id
+    const spent = { ...ctx, actor: { ...ctx.actor, proofs: { ...ctx.actor.proofs, accessSpaceIds: [limited] } } }
+    expect((await resolvePath(spent, ['limited'])).place).toBeDefined()
   })
 })

@@ -18,20 +18,10 @@ import {
 } from './nodes.ts'
 import { allActions } from './permissions.ts'
 import { requireRight } from './roles.ts'
-import { getSpaceRow, type Space } from './space-rows.ts'
+import { getSpaceRow, type DeliveryPolicy, type Space } from './space-rows.ts'
 import { changeSpaceState } from './space-state.ts'
 import { addTotals } from './totals.ts'
 import { moveAccess, setGrantRow } from './grants.ts'
-
-/** What makes a space a package: who may fetch it and how often. Kept as JSON in `space.delivery`. */
-export interface DeliveryPolicy {
-  accessType: 'public' | 'internal' | 'private'
-  /** Accesses after which nobody gets in any more; null for no limit. */
-  accessLimit: number | null
-  /** Epoch milliseconds; null for never. */
-  expiresAt: number | null
-  persistent: boolean
-}
 
 /** Everything by which spaces differ. Durations in milliseconds, sizes in bytes, null for "no limit" or "the server's default". */
 export interface SpacePolicy {
