@@ -95,8 +95,8 @@ async function* readRange(link: WorkerLink, read: ReadRequest): AsyncGenerator<U
   let open = true
   try {
     while (open) {
-      const { chunks, last } = await line.next('read')
-      yield* chunks
+      const { chunk, last } = await line.next('read')
+      if (chunk.length > 0) yield chunk
       open = !last
       if (open) line.send({ op: 'more' })
     }

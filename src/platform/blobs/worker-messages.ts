@@ -6,10 +6,10 @@ import { damaged, FRAME_BYTES } from './frames.ts'
 export const SLOT_BYTES = 4 * FRAME_BYTES
 /** Slots that one transfer may hold: the back pressure of writing. */
 export const RING_SLOTS = 3
-/** Frames that one step of reading brings. */
-export const STEP_FRAMES = 4
-/** Steps that may be under way or unread: the back pressure of reading. */
-export const STEPS_AHEAD = 3
+/** Frames that one step of reading brings: many, as each step is a message and a write to a socket. */
+export const STEP_FRAMES = 7
+/** Steps that may be under way or unread: the back pressure of reading. Together they stay below a mebibyte. */
+export const STEPS_AHEAD = 2
 
 export interface CreateRequest {
   stagePath: string
@@ -51,7 +51,7 @@ export type Answer =
   | { did: 'take'; slot: number }
   | { did: 'finish'; sizeBytes: number; sha256: string; md5?: string }
   | { did: 'abort' }
-  | { did: 'read'; chunks: Uint8Array[]; last: boolean }
+  | { did: 'read'; chunk: Uint8Array; last: boolean }
   | { did: 'leave' }
   | ({ did: 'fail' } & Failure)
 
