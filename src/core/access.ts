@@ -1,6 +1,6 @@
 /** Who may do what where: grants, masks, scopes. The only place that answers that question. */
 import { sql, type Kysely } from 'kysely'
-import { prepared } from '#db/prepared.ts'
+import { remembered } from '#db/prepared.ts'
 import type { Schema } from '#db/schema.ts'
 import { anonymousId, type Actor, type Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
@@ -33,12 +33,12 @@ interface GrantOnPath {
 
 type GrantArgs = { startId: number; principalId: string; everybody: string }
 
-const grantsOnPath = prepared<GrantArgs, GrantOnPath>((db, arg) => ({
+const grantsOnPath = remembered<GrantArgs, GrantOnPath>((db, arg) => ({
   compile: () => grantQuery(sql`start.id = ${arg('startId')}`, arg('principalId'), arg('everybody')).compile(db),
 }))
 
 /** The same without the climb: enough where no mask lies on the way, at half the cost. */
-const grantsAtNode = prepared<GrantArgs, GrantOnPath>((db, arg) => ({
+const grantsAtNode = remembered<GrantArgs, GrantOnPath>((db, arg) => ({
   compile: () =>
     sql<GrantOnPath>`
       select start.id as "startId", start.id as "nodeId", start.kind, ${heldColumns}

@@ -1,5 +1,5 @@
 /** Groups: they nest; who is in which, through however many steps, is stored so that one lookup answers it. */
-import { prepared } from '#db/prepared.ts'
+import { remembered } from '#db/prepared.ts'
 import type { PrincipalTable } from '#db/schema.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { forgetLeftMembers, holdBackMembers } from './grants.ts'
@@ -18,7 +18,7 @@ const MAX_NAME_LENGTH = 200
 type OfPrincipal = { principalId: string }
 
 // Only accounts are signed in: ids of the server itself, of strangers and of groups join to nothing.
-const selectSubjects = prepared<OfPrincipal, { id: string }>((db, arg) =>
+const selectSubjects = remembered<OfPrincipal, { id: string }>((db, arg) =>
   db
     .selectFrom('group_closure')
     .select('groupId as id')

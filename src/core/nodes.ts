@@ -1,6 +1,6 @@
 /** Places in the tree: reading them, and making, renaming and changing folders and files. */
 import type { Selectable } from 'kysely'
-import { prepared } from '#db/prepared.ts'
+import { prepared, remembered } from '#db/prepared.ts'
 import type { NodeTable } from '#db/schema.ts'
 import { TransactionLost } from '#db/database.ts'
 import { authorize } from './access.ts'
@@ -13,7 +13,7 @@ import { addTotals } from './totals.ts'
 
 export type Node = Selectable<NodeTable>
 
-const nodeById = prepared<{ id: number }, Node>((db, arg) =>
+const nodeById = remembered<{ id: number }, Node>((db, arg) =>
   db.selectFrom('node').selectAll().where('id', '=', arg('id')),
 )
 
@@ -32,7 +32,7 @@ export async function getLiveNode(ctx: Ctx, nodeId: number): Promise<Node> {
   return node
 }
 
-const rootOfTenant = prepared<{ tenantId: string }, Node>((db, arg) =>
+const rootOfTenant = remembered<{ tenantId: string }, Node>((db, arg) =>
   db
     .selectFrom('node')
     .innerJoin('tenant', 'tenant.rootNodeId', 'node.id')
@@ -70,7 +70,7 @@ export async function getContainer(ctx: Ctx, nodeId: number): Promise<Node & { s
   return { ...node, spaceId: node.spaceId }
 }
 
-const childByKey = prepared<{ parentId: number; nameKey: string }, Node>((db, arg) =>
+const childByKey = remembered<{ parentId: number; nameKey: string }, Node>((db, arg) =>
   db.selectFrom('node').selectAll().where('parentId', '=', arg('parentId')).where('nameKey', '=', arg('nameKey')),
 )
 

@@ -1,5 +1,5 @@
 /** System rights: held directly, through roles, and through groups. Nobody hands out more than he holds himself. */
-import { prepared } from '#db/prepared.ts'
+import { remembered } from '#db/prepared.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { recordRefusal } from './events.ts'
@@ -28,7 +28,7 @@ const MAX_NAME_LENGTH = 200
 
 type OfPrincipal = { principalId: string }
 
-const selectRights = prepared<OfPrincipal, { right: string }>((db, arg) => {
+const selectRights = remembered<OfPrincipal, { right: string }>((db, arg) => {
   const subjects = db
     .selectFrom('group_closure')
     .select('groupId as id')

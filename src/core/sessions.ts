@@ -1,6 +1,6 @@
 /** Sessions: what a sign-in gives. The secret is random and stored as a hash only. */
 import { createHash, randomBytes } from 'node:crypto'
-import { prepared } from '#db/prepared.ts'
+import { remembered } from '#db/prepared.ts'
 import type { PrincipalTable, SessionTable, TenantTable } from '#db/schema.ts'
 import { inTx, noProofs, type Actor, type Ctx, type Deps, type TxCtx } from './ctx.ts'
 import { DomainError, type ErrorDetails } from './errors.ts'
@@ -73,7 +73,7 @@ type SessionRow = AccountOfSecret &
   Pick<PrincipalTable, 'loginKey' | 'handle'> &
   Pick<SessionTable, 'lastSeenAt' | 'idleTimeoutMs' | 'endedAt'> & { sessionId: string; sessionExpiresAt: number }
 
-const selectSession = prepared<{ tokenHash: string; tenantId: string }, SessionRow>((db, arg) =>
+const selectSession = remembered<{ tokenHash: string; tenantId: string }, SessionRow>((db, arg) =>
   db
     .selectFrom('session')
     .innerJoin('principal', 'principal.id', 'session.principalId')

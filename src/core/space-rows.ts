@@ -1,6 +1,6 @@
 /** Reading the policy rows of spaces; spaces.ts changes them. */
 import type { Selectable } from 'kysely'
-import { prepared } from '#db/prepared.ts'
+import { remembered } from '#db/prepared.ts'
 import type { SpaceTable } from '#db/schema.ts'
 import type { Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
@@ -17,7 +17,7 @@ export interface DeliveryPolicy {
   persistent: boolean
 }
 
-const spaceById = prepared<{ id: number }, Space>((db, arg) =>
+const spaceById = remembered<{ id: number }, Space>((db, arg) =>
   db.selectFrom('space').selectAll().where('id', '=', arg('id')),
 )
 

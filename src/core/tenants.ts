@@ -1,5 +1,5 @@
 /** Tenants: who they are, which hosts select them, and what each has from its first moment on. */
-import { prepared } from '#db/prepared.ts'
+import { remembered } from '#db/prepared.ts'
 import type { TenantTable } from '#db/schema.ts'
 import { signedInId } from './access.ts'
 import { inTx, type Ctx, type Deps, type TxCtx } from './ctx.ts'
@@ -103,7 +103,7 @@ async function insertSignedIn(ctx: TxCtx, tenant: Tenant): Promise<void> {
 
 const columns = ['id', 'name', 'isProvider', 'rootNodeId', 'state', 'quotaBytes'] as const
 
-const selectByHost = prepared<{ host: string }, Pick<TenantTable, (typeof columns)[number]>>((db, arg) =>
+const selectByHost = remembered<{ host: string }, Pick<TenantTable, (typeof columns)[number]>>((db, arg) =>
   db
     .selectFrom('tenant')
     .select(columns)

@@ -1,6 +1,6 @@
 /** API keys: `ent_` and 32 random bytes, shown once, stored as a hash. They act as their account, within their scope. */
 import { randomBytes } from 'node:crypto'
-import { prepared } from '#db/prepared.ts'
+import { remembered } from '#db/prepared.ts'
 import type { TokenTable } from '#db/schema.ts'
 import { inTx, type Actor, type Ctx, type Deps, type ScopeEntry, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
@@ -91,7 +91,7 @@ type SecretRow = AccountOfSecret &
     tokenIpRanges: string | null
   }
 
-const selectBySecret = prepared<{ secretHash: string; tenantId: string }, SecretRow>((db, arg) =>
+const selectBySecret = remembered<{ secretHash: string; tenantId: string }, SecretRow>((db, arg) =>
   db
     .selectFrom('token')
     .innerJoin('principal', 'principal.id', 'token.principalId')

@@ -2,7 +2,7 @@
  * The path view of spaces and nodes, for dialects and protocols that speak paths. `/` is the actor's home space if he has one,
  * else a directory of the spaces he may list. Spaces that ask for a proof which a path view cannot bring are not there.
  */
-import { prepared } from '#db/prepared.ts'
+import { remembered } from '#db/prepared.ts'
 import { effectiveActions, listableSpaceIds } from './access.ts'
 import type { Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
@@ -36,7 +36,7 @@ export interface PathTarget {
   allowed: ActionSet
 }
 
-const homeOf = prepared<{ principalId: string }, { homeNodeId: number | null }>((db, arg) =>
+const homeOf = remembered<{ principalId: string }, { homeNodeId: number | null }>((db, arg) =>
   db.selectFrom('principal').select('homeNodeId').where('id', '=', arg('principalId')),
 )
 

@@ -41,7 +41,7 @@ export function openSqlite(file: string): Database {
   const groups = new GroupCommit(writer, tx, () => snapshot.end())
   return {
     engine: 'sqlite',
-    read: kyselyOver(new Connection(reader, () => snapshot.begin())),
+    read: kyselyOver(new Connection(reader, () => snapshot.begin()), () => snapshot.state()),
     transaction: work => groups.run(work),
     async nextIds(tx, count) {
       const [sequence] = await advanceSequence(tx, { count })
@@ -85,16 +85,26 @@ const advanceSequence = prepared<{ count: number }, { value: number }>((db, arg)
 class Snapshot {
   readonly #begin: StatementSync
   readonly #end: StatementSync
+  readonly #version: StatementSync
   #isOpen = false
+  #state = 0
 
   constructor(reader: DatabaseSync) {
     this.#begin = reader.prepare('begin')
     this.#end = reader.prepare('commit')
+    this.#version = reader.prepare('pragma data_version')
+  }
+
+  /** Changes with every commit of anybody: this connection makes none. */
+  state(): number {
+    this.begin()
+    return this.#state
   }
 
   begin(): void {
     if (this.#isOpen) return
     this.#begin.run()
+    this.#state = Number(this.#version.get()?.['data_version'])
     this.#isOpen = true
     process.nextTick(() => this.end()) // runs when all promises of this turn have gone on
   }
@@ -212,7 +222,7 @@ function translate(error: unknown): unknown {
   return error
 }
 
-function kyselyOver(single: Connection): Kysely<Schema> {
+function kyselyOver(single: Connection, state?: () => number): Kysely<Schema> {
   const dialect: Dialect = {
     createAdapter: () => new SqliteAdapter(),
     createQueryCompiler: () => new SqliteQueryCompiler(),
@@ -228,7 +238,8 @@ function kyselyOver(single: Connection): Kysely<Schema> {
     }),
   }
   const db = new Kysely<Schema>({ dialect })
-  answerDirectly(db, (text, parameters) => single.run(text, parameters as SQLInputValue[]).rows)
+  const run = (text: string, parameters: readonly unknown[]) => single.run(text, parameters as SQLInputValue[]).rows
+  answerDirectly(db, { run, ...(state && { state }) })
   return db
 }
 

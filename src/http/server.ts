@@ -59,6 +59,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     loggerInstance: options.log,
     // Requests are logged below, once they are over.
     logController: new LogController({ disableRequestLogging: true }),
+    // Lines name their request themselves: a logger for each would cost more than most requests ever log.
+    childLoggerFactory: (logger: FastifyBaseLogger) => logger,
     trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     genReqId: options.newId,
     bodyLimit: JSON_LIMIT_BYTES,
@@ -161,6 +163,14 @@ function logRequest(request: FastifyRequest, facts: DoneRequest, loggedUrl: (url
   const level = typeof facts.status === 'number' && facts.status >= 500 ? 'warn' : 'debug'
   if (level === 'debug' && !['debug', 'trace'].includes(request.log.level)) return
   const { dialect, operation, status, durationMs } = facts
-  const line = { method: request.method, url: loggedUrl(request.url), address: request.ip, dialect, operation, status }
+  const line = {
+    reqId: request.id,
+    method: request.method,
+    url: loggedUrl(request.url),
+    address: request.ip,
+    dialect,
+    operation,
+    status,
+  }
   request.log[level]({ ...line, ms: Math.round(durationMs) }, 'request')
 }

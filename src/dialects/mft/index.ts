@@ -77,7 +77,9 @@ interface Exchange {
 async function answerError(deps: Deps, { error, ...exchange }: Exchange & { error: unknown }) {
   const refusal = await refusalOf(exchange.request, error)
   // The only place that logs it.
-  if (refusal.status >= 500) exchange.request.log.error({ err: error }, 'request failed')
+  if (refusal.status >= 500) {
+    exchange.request.log.error({ reqId: exchange.request.id, err: error }, 'request failed')
+  }
   return refuse(deps, exchange, refusal)
 }
 
