@@ -2,7 +2,7 @@
 import { createHash, hash, randomBytes } from 'node:crypto'
 import type { Selectable } from 'kysely'
 import { prepared } from '#db/prepared.ts'
-import type { SegmentTable, VersionTable } from '#db/schema.ts'
+import type { BlobTable, SegmentTable, VersionTable } from '#db/schema.ts'
 import type { Ctx, TxCtx } from './ctx.ts'
 import { DomainError, isDomainError } from './errors.ts'
 
@@ -111,7 +111,7 @@ export async function receiveSegment(
   const chunks = asyncIterator(body)
   try {
     const head = await takeUpTo(chunks, Math.min(ctx.settings.inlineBytes, limit))
-    if (head.ended) return inlineSegment(ctx, { segmentId, key, md5, plain: join(head.chunks) })
+    if (head.ended) return inlineSegment(ctx, { segmentId, key, plain: join(head.chunks) })
     await beforeStreaming?.()
     return await streamSegment(ctx, { segmentId, key, md5, limit }, head.chunks, chunks)
   } finally {
@@ -142,13 +142,13 @@ const join = (chunks: readonly Uint8Array[]): Uint8Array => (chunks.length === 1
 
 function inlineSegment(
   ctx: Ctx,
-  { segmentId, key, md5, plain }: { segmentId: string; key: Uint8Array; md5: boolean; plain: Uint8Array },
+  { segmentId, key, plain }: { segmentId: string; key: Uint8Array; plain: Uint8Array },
 ): ReceivedSegment {
   return {
     segmentId,
     sizeBytes: plain.byteLength,
     sha256: hash('sha256', plain, 'hex'),
-    md5: md5 ? hash('md5', plain, 'hex') : null,
+    md5: hash('md5', plain, 'hex'), // of little it costs little, and spares whoever shows it a second look
     inlineBytes: ctx.inline.encrypt({ segmentId, key, plain }),
   }
 }
@@ -246,15 +246,23 @@ export async function insertSegmentRow(
   })
 }
 
-type SegmentRow = Pick<Selectable<SegmentTable>, 'id' | 'startByte' | 'sizeBytes' | 'usedBytes' | 'inlineBytes'>
+export type SegmentRow = Pick<
+  Selectable<SegmentTable>,
+  'id' | 'startByte' | 'sizeBytes' | 'usedBytes' | 'inlineBytes'
+> &
+  Pick<Selectable<BlobTable>, 'encryption'>
 
 const segmentsOfBlob = prepared<{ blobId: string }, SegmentRow>((db, arg) =>
   db
     .selectFrom('segment')
-    .select(['id', 'startByte', 'sizeBytes', 'usedBytes', 'inlineBytes'])
+    .innerJoin('blob', 'blob.id', 'segment.blobId')
+    .select(['segment.id', 'startByte', 'segment.sizeBytes', 'usedBytes', 'inlineBytes', 'encryption'])
     .where('blobId', '=', arg('blobId'))
     .orderBy('startByte'),
 )
+
+/** The pieces of a blob in their order. */
+export const loadSegments = (ctx: Ctx, blobId: string): Promise<SegmentRow[]> => segmentsOfBlob(ctx.db, { blobId })
 
 /** Stored content of a version, ready to be read. */
 export interface Content {
@@ -268,7 +276,7 @@ export interface Content {
 type Keyed = Pick<Selectable<VersionTable>, 'blobId' | 'wrappedKey' | 'keyName' | 'sizeBytes'>
 
 export async function loadContent(ctx: Ctx, version: Keyed): Promise<Content> {
-  const segments = await segmentsOfBlob(ctx.db, { blobId: version.blobId })
+  const segments = await loadSegments(ctx, version.blobId)
   const key = unwrapKey(ctx, version)
   const [only] = segments
   return {
@@ -298,7 +306,7 @@ export async function* readSegments(
     position += to - from
     if (segment.inlineBytes) yield decryptInline(ctx, key, segment, segment.inlineBytes).subarray(from, to)
     else {
-      const ref = { segmentId: segment.id, sizeBytes: segment.sizeBytes }
+      const ref = { segmentId: segment.id, sizeBytes: segment.sizeBytes, plain: segment.encryption === 'none' }
       yield* ctx.blobs.read({ segment: ref, key, start: from, end: to })
     }
   }
@@ -313,6 +321,12 @@ export async function digestContent(ctx: Ctx, blob: Keyed, options: { md5: boole
   for await (const chunk of content.read()) {
     sha256.update(chunk)
     md5?.update(chunk)
+    freeMemory(chunk)
   }
   return { sha256: sha256.digest('hex'), md5: md5?.digest('hex') ?? null }
+}
+
+/** Chunks of a store are the reader's own; waiting for the collector, a large file would pile up. */
+function freeMemory({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }

@@ -1,6 +1,6 @@
 /** Content going out: right and gates asked, the read noted, the bytes as a stream or at once. */
 import { authorize, requireAction } from './access.ts'
-import { loadContent, type Content } from './content.ts'
+import { loadContent, loadSegments, type Content } from './content.ts'
 import type { Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { requireReadable } from './gates.ts'
@@ -37,7 +37,8 @@ export async function openCurrentContent(
   return openVersion(ctx, { node, space, version: await getCurrentVersion(ctx, node) })
 }
 
-async function openVersion(
+/** For callers that have asked for the right; gates are asked here. */
+export async function openVersion(
   ctx: Ctx,
   { node, space, version }: { node: Node; space: Space; version: Version },
 ): Promise<OpenedContent> {
@@ -45,4 +46,20 @@ async function openVersion(
   const content = await loadContent(ctx, version)
   const noteRead = () => ctx.reads.note(ctx, { spaceId: node.spaceId, nodeId: node.id, versionId: version.id })
   return { ...content, node, version, noteRead }
+}
+
+/**
+ * An address of the medium itself for content that a client put there; undefined where only we can read it. The bytes go out
+ * without us, so the read is noted here.
+ */
+export async function directAddressOf(
+  ctx: Ctx,
+  { version, noteRead }: Pick<OpenedContent, 'version' | 'noteRead'>,
+  answer: { contentType: string; disposition: string; expiresAt: number },
+): Promise<string | undefined> {
+  if (!ctx.blobs.direct) return undefined
+  const [only, ...more] = await loadSegments(ctx, version.blobId)
+  if (!only || more.length > 0 || only.encryption !== 'none') return undefined
+  noteRead()
+  return ctx.blobs.direct.getAddress({ segmentId: only.id, ...answer })
 }

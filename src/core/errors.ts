@@ -66,10 +66,12 @@ export type Subject =
   | 'file'
   | 'version'
   | 'upload'
+  | 'blob'
   | 'share'
   | 'grant'
   | 'deletion'
   | 'message'
+  | 'contact'
   | 'job'
 
 export type ErrorCode = keyof ErrorDetails
@@ -86,6 +88,9 @@ export class DomainError<C extends ErrorCode = ErrorCode> extends Error {
     this.details = details
   }
 }
+
+/** A blob store that cannot be reached, or not now; the message is for the log. */
+export class StoreUnavailable extends Error {}
 
 /** True for a domain error, of the given code if one is named. */
 export function isDomainError<C extends ErrorCode = ErrorCode>(error: unknown, code?: C): error is DomainError<C> {

@@ -6,7 +6,7 @@ import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { requireChangeable, requireReadable, requireWritableSpace } from './gates.ts'
 import { moveAccess } from './grants.ts'
-import { checkName, fold, nameKey } from './names.ts'
+import { checkName, nameKey } from './names.ts'
 import {
   findChild,
   freeName,
@@ -14,12 +14,15 @@ import {
   getLiveNode,
   holdStructure,
   insertTotals,
+  nameColumns,
   nameTaken,
   requireRevision,
+  saidColumns,
   tryInsertNode,
   updateNodeRow,
   type ExpectedState,
   type Node,
+  type NodeAttributes,
 } from './nodes.ts'
 import { pathOf } from './node-paths.ts'
 import { getSpaceRow, type Space } from './space-rows.ts'
@@ -38,7 +41,13 @@ type Target = Node & { spaceId: number }
  */
 export function moveNode(
   ctx: Ctx,
-  input: { nodeId: number; parentId: number; name?: string; onConflict?: MoveConflict } & ExpectedState,
+  input: {
+    nodeId: number
+    parentId: number
+    name?: string
+    onConflict?: MoveConflict
+    attributes?: NodeAttributes
+  } & ExpectedState,
 ): Promise<Node> {
   return inTx(ctx, async ctx => {
     await holdStructure(ctx, 'exclusive')
@@ -66,10 +75,8 @@ export function moveNode(
     const from = await getLiveNode(ctx, node.parentId ?? 0)
     const moved = await updateNodeRow(ctx, node, {
       parentId: parent.id,
-      name,
-      label: asked,
-      nameKey: nameKey(name, spaces.to.caseRule),
-      nameFold: fold(name),
+      ...nameColumns(name, asked, spaces.to.caseRule),
+      ...saidColumns(input.attributes),
     })
     await adoptSubtree(ctx, { node, from, parent, spaces })
     await ctx.emit({

@@ -333,10 +333,33 @@ export async function updateNodeRow(ctx: TxCtx, node: Node, columns: Partial<Nod
   return changed
 }
 
+/** Columns of a name that was found free for what was asked. */
+export const nameColumns = (name: string, asked: string, caseRule: 'exact' | 'folded') => ({
+  name,
+  label: asked,
+  nameKey: nameKey(name, caseRule),
+  nameFold: fold(name),
+})
+
+/** Columns of what a client said of a node; what it did not say is not among them. */
+export function saidColumns({ writeProtected, readProtected, ...plain }: NodeAttributes = {}): Partial<Node> {
+  const said = {
+    ...plain,
+    writeProtected: writeProtected === undefined ? undefined : Number(writeProtected),
+    readProtected: readProtected === undefined ? undefined : Number(readProtected),
+  }
+  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Partial<Node> // only Node columns
+}
+
 /** Renames a node in place; name and label both change. Throws `name-taken`, `name-refused`, `revision-conflict`. */
 export function renameNode(
   ctx: Ctx,
-  input: { nodeId: number; name: string; onConflict?: 'fail' | 'rename-new' } & ExpectedState,
+  input: {
+    nodeId: number
+    name: string
+    onConflict?: 'fail' | 'rename-new'
+    attributes?: NodeAttributes
+  } & ExpectedState,
 ): Promise<Node> {
   return inTx(ctx, async ctx => {
     const { node, space } = await openForChange(ctx, input.nodeId)
@@ -344,19 +367,29 @@ export function renameNode(
     const asked = checkName(input.name)
     const parentId = node.parentId ?? 0
     const caseRule = await siblingRule(ctx, node, space)
-    const taken = await findChild(ctx, parentId, nameKey(asked, caseRule))
-    const clashes = taken !== undefined && taken.id !== node.id
-    if (clashes && input.onConflict !== 'rename-new') throw nameTaken(taken)
-    const name = clashes ? await freeName(ctx, parentId, asked, caseRule) : asked
+    const name = await nameAmongSiblings(ctx, node, { parentId, asked, caseRule, onConflict: input.onConflict })
     const renamed = await updateNodeRow(ctx, node, {
-      name,
-      label: asked,
-      nameKey: nameKey(name, caseRule),
-      nameFold: fold(name),
+      ...nameColumns(name, asked, caseRule),
+      ...saidColumns(input.attributes),
     })
-    await ctx.emit({ type: 'node.renamed', spaceId: space.id, subject1: `node:${node.id}` })
+    const isRenamed = asked !== node.label || name !== node.name
+    const type = isRenamed ? 'node.renamed' : 'node.changed'
+    await ctx.emit({ type, spaceId: space.id, subject1: `node:${node.id}` })
     return renamed
   })
+}
+
+/** The name that a node gets for the one asked for; who has a numbered one for it already keeps that. Throws `name-taken`. */
+export async function nameAmongSiblings(
+  ctx: TxCtx,
+  node: Node,
+  wanted: { parentId: number; asked: string; caseRule: 'exact' | 'folded'; onConflict: string | undefined },
+): Promise<string> {
+  const { parentId, asked, caseRule } = wanted
+  const taken = await findChild(ctx, parentId, nameKey(asked, caseRule))
+  if (!taken || taken.id === node.id) return asked
+  if (wanted.onConflict !== 'rename-new') throw nameTaken(taken)
+  return asked === node.label ? node.name : freeName(ctx, parentId, asked, caseRule)
 }
 
 /** Names of spaces are ruled by what they lie in: the space above, or at the top the exact rule. */
@@ -386,14 +419,11 @@ export function updateNode(
   input: { nodeId: number; attributes: NodeAttributes } & ExpectedState,
 ): Promise<Node> {
   return inTx(ctx, async ctx => {
-    const { writeProtected, readProtected, ...plain } = input.attributes
-    const { node, space } = await openForChange(ctx, input.nodeId, { liftsProtection: writeProtected === false })
+    const { attributes } = input
+    const liftsProtection = attributes.writeProtected === false
+    const { node, space } = await openForChange(ctx, input.nodeId, { liftsProtection })
     requireRevision(node, input)
-    const changed = await updateNodeRow(ctx, node, {
-      ...plain,
-      ...(writeProtected !== undefined && { writeProtected: Number(writeProtected) }),
-      ...(readProtected !== undefined && { readProtected: Number(readProtected) }),
-    })
+    const changed = await updateNodeRow(ctx, node, saidColumns(attributes))
     await ctx.emit({ type: 'node.changed', spaceId: space.id, subject1: `node:${node.id}` })
     return changed
   })

@@ -1,10 +1,13 @@
 import { describe, expect } from 'vitest'
+import type { Ctx } from '#core/ctx.ts'
 import { isDomainError } from '#core/errors.ts'
 import { lockNode, unlockNode } from '#core/locks.ts'
 import { loadMetadata } from '#core/metadata.ts'
 import { createFolder, getNodeRow, renameNode, updateNode } from '#core/nodes.ts'
+import type { NewContent } from '#core/placement.ts'
 import { setSpaceState, updateSpacePolicy } from '#core/spaces.ts'
 import { deleteNode } from '#core/trash.ts'
+import { storeVersion } from '#core/uploads.ts'
 import { listVersions } from '#core/versions.ts'
 import { bin, brokenNodes, makeMember, makeSpace, names, put, read, wrongTotals } from '#test/tree.ts'
 import { test } from '#test/world.ts'
@@ -182,4 +185,80 @@ test('nothing enters a space that is not active', async ({ world }) => {
 
   await expect(put(ctx, id, 'a')).rejects.toMatchObject({ code: 'space-inactive', details: { state: 'archived' } })
   await expect(createFolder(ctx, { parentId: id, name: 'a' })).rejects.toMatchObject({ code: 'space-inactive' })
+})
+
+describe('the content of a file that is known by its id', () => {
+  const replace = (ctx: Ctx, nodeId: number, text: string, more: Partial<NewContent> = {}) =>
+    storeVersion(ctx, { nodeId, mediaType: 'text/plain', ...more }, [Buffer.from(text)])
+
+  test('changes wherever the file is and whatever it is called by now', async ({ world }) => {
+    const { id, ctx } = await makeSpace(world)
+    const { node } = await put(ctx, id, 'a.txt', 'old')
+    await renameNode(ctx, { nodeId: node.id, name: 'b.txt' })
+
+    const placed = await replace(ctx, node.id, 'new')
+
+    expect(placed.settled).toEqual({ how: 'superseded', nodeId: node.id, name: 'b.txt' })
+    expect(await read(ctx, node.id)).toBe('new')
+    expect(await wrongTotals(ctx)).toEqual([])
+  })
+
+  test('and its name change in one step', async ({ world }) => {
+    const { id, ctx } = await makeSpace(world)
+    await put(ctx, id, 'a.pdf')
+    const { node } = await put(ctx, id, 'a.txt', 'old')
+
+    const placed = await replace(ctx, node.id, 'new', { name: 'a.pdf' })
+
+    expect(placed.node).toMatchObject({ name: 'a (1).pdf', label: 'a.pdf', revision: node.revision + 1 })
+    const again = await replace(ctx, node.id, 'newer', { name: 'a.pdf' })
+    expect(again.node.name).toBe('a (1).pdf')
+    expect(await brokenNodes(ctx)).toEqual([])
+  })
+
+  test('changes only from the expected snapshot: of 50 writers one wins', async ({ world }) => {
+    const { id, ctx } = await makeSpace(world)
+    const { node } = await put(ctx, id, 'a.txt', 'old')
+    const expected = { expectedSnapshot: node.snapshotUid }
+
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 50 }, (_, n) => replace(ctx, node.id, `by ${n}`, expected)),
+    )
+
+    const won = outcomes.flatMap((outcome, n) => (outcome.status === 'fulfilled' ? [n] : []))
+    expect(won).toHaveLength(1)
+    expect(await read(ctx, node.id)).toBe(`by ${won[0]}`)
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'revision-conflict' })
+    expect(await wrongTotals(ctx)).toEqual([])
+  })
+
+  test('stays as it was for who may not write, also where the body is large', async ({ world }) => {
+    const { id, ctx } = await makeSpace(world)
+    const { node } = await put(ctx, id, 'a.txt', 'old')
+    const reader = await makeMember(world, id, ['list', 'read'])
+    const stranger = await world.user()
+    const large = 'x'.repeat(world.deps.settings.inlineBytes + 1)
+
+    for (const text of ['new', large]) {
+      await expect(replace(reader.ctx, node.id, text)).rejects.toMatchObject({ code: 'forbidden' })
+      await expect(replace(stranger.ctx, node.id, text)).rejects.toMatchObject({ code: 'not-found' })
+      const outdated = { expectedSnapshot: world.deps.newId() }
+      await expect(replace(ctx, node.id, text, outdated)).rejects.toMatchObject({ code: 'revision-conflict' })
+    }
+    await expect(replace(ctx, id, 'x')).rejects.toMatchObject({ code: 'not-a-file' })
+    expect(await read(ctx, node.id)).toBe('old')
+    expect(world.deps.blobs.stored.size).toBe(0)
+  })
+})
+
+test('a label that was asked for twice keeps its number when it is asked for again', async ({ world }) => {
+  const { id, ctx } = await makeSpace(world)
+  await put(ctx, id, 'a.txt')
+  const { node } = await put(ctx, id, 'a.txt', 'x', { onConflict: 'rename-new' })
+
+  const attributes = { title: 'The second' }
+  const changed = await renameNode(ctx, { nodeId: node.id, name: 'a.txt', onConflict: 'rename-new', attributes })
+
+  expect(changed).toMatchObject({ name: 'a (1).txt', label: 'a.txt', title: 'The second', revision: node.revision + 1 })
 })

@@ -5,21 +5,26 @@ import type { TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { requireChangeable, requireWritableSpace } from './gates.ts'
 import { addMetadata, replaceMetadata } from './metadata.ts'
-import { checkName, fold, nameKey } from './names.ts'
+import { checkName, nameKey } from './names.ts'
 import {
   awaitNode,
   findChild,
   freeName,
   getContainer,
+  holdNode,
   holdStructure,
+  nameAmongSiblings,
+  nameColumns,
   nameTaken,
   requireRevision,
+  saidColumns,
   tryInsertNode,
   updateNodeRow,
   type ExpectedState,
   type Node,
   type NodeAttributes,
 } from './nodes.ts'
+import { describing } from './permissions.ts'
 import { getSpaceRow, type Space } from './space-rows.ts'
 import { addTotals, type TotalsDelta } from './totals.ts'
 import { trashNode } from './trash.ts'
@@ -65,6 +70,25 @@ export async function placeFile(ctx: TxCtx, input: Placement, content: PlacedCon
     if (placed) return placed
   }
   throw new DomainError('busy', {})
+}
+
+export interface NewContent extends ExpectedState {
+  nodeId: number
+  mediaType: string
+  /** The file takes this name as well, or a numbered one beside another file. */
+  name?: string
+}
+
+/**
+ * Gives a live file another content, wherever it is and whatever it is called. Throws `not-found`, `not-a-file`, `forbidden`,
+ * `revision-conflict`, `quota-exceeded`, and what gates and locks say.
+ */
+export async function placeVersion(ctx: TxCtx, input: NewContent, content: PlacedContent): Promise<Placed> {
+  await holdStructure(ctx, 'shared')
+  const node = await holdNode(ctx, input.nodeId)
+  if (node.kind !== 'file' || node.spaceId === null) throw new DomainError('not-a-file', { nodeId: node.id })
+  const space = await getSpaceRow(ctx, node.spaceId)
+  return addVersion(ctx, { ...input, renameTo: input.name }, { space, content }, node)
 }
 
 interface Site {
@@ -130,8 +154,7 @@ async function renameAway(ctx: TxCtx, { parent, space }: Site, existing: Node): 
   await authorize(ctx, 'change', existing)
   await requireChangeable(ctx, existing)
   const name = await freeName(ctx, parent.id, existing.name, space.caseRule)
-  const nameColumns = { name, label: name, nameKey: nameKey(name, space.caseRule), nameFold: fold(name) }
-  await updateNodeRow(ctx, existing, nameColumns)
+  await updateNodeRow(ctx, existing, nameColumns(name, name, space.caseRule))
   await ctx.emit({ type: 'node.renamed', spaceId: space.id, subject1: `node:${existing.id}` })
   return name
 }
@@ -178,13 +201,21 @@ async function fillReserved(ctx: TxCtx, input: Placement, site: Site, reserved: 
   const node = await updateNodeRow(ctx, reserved, {
     state: 'live',
     currentVersionId: version.id,
-    ...saidOf(input.attributes),
+    ...saidColumns(input.attributes),
   })
   return finish(ctx, input, { node, version }, { files: 1, bytes: content.sizeBytes })
 }
 
-async function addVersion(ctx: TxCtx, input: Placement, site: Site, existing: Node): Promise<Placed> {
-  const { space, content } = site
+type VersionInput = Pick<Placement, 'attributes' | 'metadata' | 'mediaType' | keyof ExpectedState> & {
+  renameTo?: string | undefined
+}
+
+async function addVersion(
+  ctx: TxCtx,
+  input: VersionInput,
+  { space, content }: Pick<Site, 'space' | 'content'>,
+  existing: Node,
+): Promise<Placed> {
   await authorize(ctx, 'write', existing)
   requireWritableSpace(ctx, space)
   await requireChangeable(ctx, existing)
@@ -193,7 +224,8 @@ async function addVersion(ctx: TxCtx, input: Placement, site: Site, existing: No
   const [versionId] = await ctx.database.nextIds(ctx.db, 1)
   const node = await updateNodeRow(ctx, existing, {
     currentVersionId: versionId!,
-    ...saidOf(input.attributes),
+    ...(input.renameTo !== undefined && (await renamed(ctx, existing, space, input.renameTo))),
+    ...saidColumns(input.attributes),
   })
   const version = await insertVersion(ctx, {
     id: versionId!,
@@ -209,19 +241,16 @@ async function addVersion(ctx: TxCtx, input: Placement, site: Site, existing: No
   return { ...placed, settled: { how: 'superseded', nodeId: node.id, name: node.name } }
 }
 
-/** A new version takes over what its client said of it; what it did not say stays. */
-function saidOf({ writeProtected, readProtected, ...plain }: NodeAttributes = {}) {
-  const said = {
-    ...plain,
-    writeProtected: writeProtected === undefined ? undefined : Number(writeProtected),
-    readProtected: readProtected === undefined ? undefined : Number(readProtected),
-  }
-  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Partial<Node> // only Node columns
+async function renamed(ctx: TxCtx, node: Node, { caseRule }: Space, wanted: string) {
+  const asked = checkName(wanted)
+  await authorize(ctx, describing, node)
+  const place = { parentId: node.parentId ?? 0, asked, caseRule, onConflict: 'rename-new' }
+  return nameColumns(await nameAmongSiblings(ctx, node, place), asked, caseRule)
 }
 
 async function finish(
   ctx: TxCtx,
-  input: Placement,
+  input: Pick<Placement, 'metadata'>,
   placed: Placed,
   delta: TotalsDelta,
   before?: number,

@@ -12,6 +12,8 @@ export interface SegmentRef {
   segmentId: string
   /** Plain bytes in this segment. */
   sizeBytes: number
+  /** It lies in the store as it is, without frames: a client put it there by an address of the medium. */
+  plain?: boolean
 }
 
 /** What is known about a segment once it is durable. Digests are over the plain bytes, lower-case hex. */
@@ -61,9 +63,34 @@ export interface BlobStore {
   remove(segmentIds: readonly string[]): Promise<void>
   /** Everything there is, finished or abandoned, in no particular order. */
   list(): AsyncIterable<StoredObject>
+  /**
+   * The stored form of a segment, byte for byte, for backups and moves. Throws DomainError `content-damaged` when it is
+   * not there.
+   */
+  readStored(segmentId: string): AsyncIterable<Uint8Array>
+  /** Puts a stored form of exactly `storedBytes` under its id and makes it durable; what is there is replaced. */
+  writeStored(segmentId: string, stored: AsyncIterable<Uint8Array>, storedBytes: number): Promise<void>
+  /** There where clients can reach the medium themselves. */
+  readonly direct?: DirectAccess
   /** Resolves when the store can take a write; rejects with the reason. For /readyz. */
   check(): Promise<void>
   close(): Promise<void>
+}
+
+/** Addresses of the medium, which clients use without us: the bytes never pass through the server. Times are epoch milliseconds. */
+export interface DirectAccess {
+  /**
+   * Takes a PUT of exactly `sizeBytes` and, where one is named, of that media type. The bytes land under `putId`, a UUID,
+   * beside the segments; putting again replaces them. `list` shows them under that id as `staged`, `remove` takes them too.
+   */
+  putAddress(input: { putId: string; sizeBytes: number; contentType?: string; expiresAt: number }): Promise<string>
+  /**
+   * Makes what was put under `putId` a segment, as a copy within the medium that the address does not reach; what was put
+   * stays until it is removed. Answers its size in bytes, or undefined when nothing was put.
+   */
+  adopt(input: { putId: string; segmentId: string }): Promise<{ sizeBytes: number } | undefined>
+  /** Gives a plain segment, with the named headers. */
+  getAddress(input: { segmentId: string; contentType: string; disposition: string; expiresAt: number }): Promise<string>
 }
 
 export interface StoredObject {

@@ -110,9 +110,7 @@ export async function authenticateSession(
     tenantId: input.tenantId,
   })
   if (!row || row.endedAt !== null) throw notSignedIn('unknown')
-  const { login } = input
-  if (login !== undefined && login !== row.login && login !== row.handle && fold(login) !== row.loginKey)
-    throw notSignedIn('unknown')
+  if (!isLoginOf(row, input.login)) throw notSignedIn('unknown')
   const now = deps.clock()
   // The stored time may be behind by the lag: better a minute too long than a session that ends under the user's hands.
   const idleUntil = lastUse(deps, 'sessions', row.sessionId, row.lastSeenAt) + row.idleTimeoutMs + TOUCH_LAG_MS
@@ -121,6 +119,13 @@ export async function authenticateSession(
   noteUse(deps, 'sessions', row.sessionId, row.lastSeenAt)
   return { ...actor, sessionId: row.sessionId }
 }
+
+/** Whether a login that came with a secret is the account's, or its handle; none is as good. */
+export const isLoginOf = (
+  account: Pick<PrincipalTable, 'login' | 'loginKey' | 'handle'>,
+  login: string | undefined,
+): boolean =>
+  login === undefined || login === account.login || login === account.handle || fold(login) === account.loginKey
 
 /** Throws `not-signed-in` when the account may not be used, or not from there. */
 export function actorOfAccount(

@@ -29,6 +29,21 @@ test('a token without a scope does all that its account may do', async ({ world 
   expect(await use(world, secret)).not.toHaveProperty('scope')
 })
 
+test('a login that comes with a token is that of its account; a wrong one looks like an unknown token', async ({
+  world,
+}) => {
+  const { user, ctx } = await world.user('Ann@example.org', { handle: 'ann' })
+  await world.user('bob')
+  const { secret } = await createToken(ctx, { principalId: user.id, name: 'a' })
+  const from = { secret, client: 'script', address: '192.0.2.1', tenantId: world.tenant.id }
+  for (const login of ['Ann@example.org', 'ann@EXAMPLE.org', 'ann']) {
+    expect(await authenticateToken(world.deps, { ...from, login })).toMatchObject({ principalId: user.id })
+  }
+  for (const login of ['bob', 'nobody', '']) {
+    await expect(authenticateToken(world.deps, { ...from, login })).rejects.toMatchObject(unknown)
+  }
+})
+
 test('a token ends with its time, with its revocation, and outside its addresses and tenant', async ({ world }) => {
   const other = await world.otherTenant()
   const { user, ctx } = await world.user('alice')

@@ -1,12 +1,19 @@
 /** API keys: `ent_` and 32 random bytes, shown once, stored as a hash. They act as their account, within their scope. */
 import { randomBytes } from 'node:crypto'
 import { remembered } from '#db/prepared.ts'
-import type { TokenTable } from '#db/schema.ts'
+import type { PrincipalTable, TokenTable } from '#db/schema.ts'
 import { inTx, type Actor, type Ctx, type Deps, type ScopeEntry, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { isAddressAllowed, loadIpRanges, storeIpRanges } from './ip-ranges.ts'
 import { accountKinds, getPrincipal } from './principals.ts'
-import { actorOfAccount, hashSecret, notSignedIn, requireAccountRight, type AccountOfSecret } from './sessions.ts'
+import {
+  actorOfAccount,
+  hashSecret,
+  isLoginOf,
+  notSignedIn,
+  requireAccountRight,
+  type AccountOfSecret,
+} from './sessions.ts'
 import { noteUse } from './touches.ts'
 
 type TokenRow = Pick<TokenTable, (typeof columns)[number]>
@@ -85,6 +92,7 @@ export async function createToken(
 }
 
 type SecretRow = AccountOfSecret &
+  Pick<PrincipalTable, 'loginKey' | 'handle'> &
   Pick<TokenTable, 'scope' | 'lastUsedAt' | 'revokedAt'> & {
     tokenId: string
     tokenExpiresAt: number | null
@@ -108,6 +116,8 @@ const selectBySecret = remembered<{ secretHash: string; tenantId: string }, Secr
       'principal.kind',
       'principal.name',
       'principal.login',
+      'principal.loginKey',
+      'principal.handle',
       'principal.state',
       'principal.expiresAt',
       'principal.ipRanges',
@@ -117,17 +127,18 @@ const selectBySecret = remembered<{ secretHash: string; tenantId: string }, Secr
     .where('token.tenantId', '=', arg('tenantId')),
 )
 
-/** The actor of a request with a token. Throws `not-signed-in`. */
+/** The actor of a request with a token; a `login` that comes with it must be the account's (or its handle). Throws `not-signed-in`. */
 export async function authenticateToken(
   deps: Deps,
-  { secret, client, address, tenantId }: { secret: string; client: string; address: string; tenantId: string },
+  input: { secret: string; login?: string; client: string; address: string; tenantId: string },
 ): Promise<Actor> {
+  const { secret, address, tenantId } = input
   const [row] = await selectBySecret(deps.database.read, { secretHash: hashSecret(secret), tenantId })
-  if (!row || row.revokedAt !== null) throw notSignedIn('unknown')
+  if (!row || row.revokedAt !== null || !isLoginOf(row, input.login)) throw notSignedIn('unknown')
   const now = deps.clock()
   if (row.tokenExpiresAt !== null && row.tokenExpiresAt <= now) throw notSignedIn('expired')
   if (!isAddressAllowed(row.tokenIpRanges, address)) throw notSignedIn('address')
-  const actor = actorOfAccount(row, { client, address }, now)
+  const actor = actorOfAccount(row, input, now)
   noteUse(deps, 'tokens', row.tokenId, row.lastUsedAt)
   return { ...actor, tokenId: row.tokenId, ...(row.scope !== null && { scope: loadScope(row.scope) }) }
 }

@@ -4,7 +4,7 @@ import type { SegmentTable } from '#db/schema.ts'
 import { digestContent } from './content.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError, isDomainError } from './errors.ts'
-import { placeFile, type Placed } from './placement.ts'
+import { placeFile, type Placed, type Placement } from './placement.ts'
 import { endUpload, getUpload, keyless, lockUpload, type Upload, type UploadAttributes } from './transfers.ts'
 import { requireAsExpected } from './uploads.ts'
 
@@ -18,11 +18,34 @@ export async function completeUpload(
 ): Promise<Placed> {
   await getUpload(ctx, input)
   const upload = await inTx(ctx, ctx => sealUpload(ctx, input))
-  return finishUpload(ctx, upload, input.onRefusal)
+  return finishUpload(ctx, upload, { onRefusal: input.onRefusal, place: placeAsOpened })
+}
+
+/** Where assembled content goes, in the transaction that ends the upload. */
+export type Place = (ctx: TxCtx, content: Assembled, upload: Upload) => Promise<Placed>
+
+/** Where the upload said from the beginning. */
+const placeAsOpened: Place = (ctx, content, upload) => {
+  const kept = JSON.parse(upload.attributes) as UploadAttributes // written by insertUpload
+  const placement: Placement = {
+    parentId: upload.parentId,
+    name: upload.name,
+    onConflict: upload.onConflict,
+    mediaType: upload.mediaType,
+    ...(kept.label !== undefined && { label: kept.label }),
+    ...(kept.node && { attributes: kept.node }),
+    ...(kept.metadata && { metadata: kept.metadata }),
+    ...(upload.expectedRevision !== null && { expectedRevision: upload.expectedRevision }),
+    ...(upload.reservedNodeId !== null && { reservedNodeId: upload.reservedNodeId }),
+  }
+  return placeFile(ctx, placement, content)
 }
 
 /** No more bytes from here on. Numbered parts get their places, in the given order or by number. */
-async function sealUpload(ctx: TxCtx, input: { uploadId: string; partNumbers?: readonly number[] }): Promise<Upload> {
+export async function sealUpload(
+  ctx: TxCtx,
+  input: { uploadId: string; partNumbers?: readonly number[] },
+): Promise<Upload> {
   const upload = await lockUpload(ctx, input.uploadId, 'sealed')
   const parts = await ctx.db
     .selectFrom('segment')
@@ -55,9 +78,14 @@ async function placeParts(
   }
 }
 
-async function finishUpload(ctx: Ctx, upload: Upload, onRefusal: 'fail' | 'reopen'): Promise<Placed> {
+/** The second half of completeUpload, for a sealed upload. `md5` asks for that digest as well. */
+export async function finishUpload(
+  ctx: Ctx,
+  upload: Upload,
+  { onRefusal, place, md5 = false }: { onRefusal: 'fail' | 'reopen'; place: Place; md5?: boolean },
+): Promise<Placed> {
   try {
-    const content = await assemble(ctx, upload)
+    const content = await assemble(ctx, upload, md5 || upload.expectedMd5 !== null)
     requireAsExpected(
       {
         ...(upload.announcedBytes !== null && { announcedBytes: upload.announcedBytes }),
@@ -66,7 +94,7 @@ async function finishUpload(ctx: Ctx, upload: Upload, onRefusal: 'fail' | 'reope
       },
       content,
     )
-    return await inTx(ctx, ctx => storeUpload(ctx, upload, content))
+    return await inTx(ctx, ctx => storeUpload(ctx, upload, content, place))
   } catch (error) {
     if (isRefusal(error)) await refuseUpload(ctx, upload, error, onRefusal)
     throw error
@@ -77,10 +105,10 @@ async function finishUpload(ctx: Ctx, upload: Upload, onRefusal: 'fail' | 'reope
 const isRefusal = (error: unknown): error is DomainError =>
   isDomainError(error) && error.code !== 'busy' && error.code !== 'wrong-state'
 
-type Assembled = Awaited<ReturnType<typeof assemble>>
+export type Assembled = Awaited<ReturnType<typeof assemble>>
 
 /** Size and digests of the whole: those of the only segment, or read back from several. */
-async function assemble(ctx: Ctx, upload: Upload) {
+async function assemble(ctx: Ctx, upload: Upload, wantsMd5: boolean) {
   const segments = await ctx.db
     .selectFrom('segment')
     .select(['usedBytes', 'sizeBytes', 'sha256', 'md5'])
@@ -90,9 +118,10 @@ async function assemble(ctx: Ctx, upload: Upload) {
   const limit = ctx.settings.maxFileBytes
   if (limit !== null && sizeBytes > limit) throw new DomainError('upload-too-large', { limitBytes: limit })
   const [only] = segments
-  const wantsMd5 = upload.expectedMd5 !== null
-  const isWhole = segments.length === 1 && only?.usedBytes === only?.sizeBytes && !(wantsMd5 && only?.md5 === null)
-  const digests = isWhole && only ? only : await digestContent(ctx, { ...upload, sizeBytes }, { md5: wantsMd5 })
+  // Nobody has hashed what came by an address of the medium.
+  const isKnown = only !== undefined && only.sha256 !== '' && !(wantsMd5 && only.md5 === null)
+  const isWhole = segments.length === 1 && only?.usedBytes === only?.sizeBytes && isKnown
+  const digests = isWhole ? only : await digestContent(ctx, { ...upload, sizeBytes }, { md5: wantsMd5 })
   return {
     blobId: upload.blobId,
     wrappedKey: upload.wrappedKey,
@@ -105,29 +134,14 @@ async function assemble(ctx: Ctx, upload: Upload) {
   }
 }
 
-async function storeUpload(ctx: TxCtx, upload: Upload, content: Assembled): Promise<Placed> {
-  const kept = JSON.parse(upload.attributes) as UploadAttributes // written by openUpload
+async function storeUpload(ctx: TxCtx, upload: Upload, content: Assembled, place: Place): Promise<Placed> {
   await lockUpload(ctx, upload.id, 'stored')
   await ctx.db
     .updateTable('blob')
     .set({ sizeBytes: content.sizeBytes, sha256: content.sha256, md5: content.md5, sealedAt: ctx.clock() })
     .where('id', '=', upload.blobId)
     .execute()
-  const placed = await placeFile(
-    ctx,
-    {
-      parentId: upload.parentId,
-      name: upload.name,
-      onConflict: upload.onConflict,
-      mediaType: upload.mediaType,
-      ...(kept.label !== undefined && { label: kept.label }),
-      ...(kept.node && { attributes: kept.node }),
-      ...(kept.metadata && { metadata: kept.metadata }),
-      ...(upload.expectedRevision !== null && { expectedRevision: upload.expectedRevision }),
-      ...(upload.reservedNodeId !== null && { reservedNodeId: upload.reservedNodeId }),
-    },
-    content,
-  )
+  const placed = await place(ctx, content, upload)
   const ended = {
     versionId: placed.version.id,
     endedAt: ctx.clock(),

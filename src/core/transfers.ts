@@ -3,7 +3,7 @@
  * record first or the blob first. Any process may take any request: bytes lie in the blob store, the state in the table.
  */
 import type { Selectable } from 'kysely'
-import type { ConflictStrategy, UploadState, UploadTable } from '#db/schema.ts'
+import type { BlobTable, ConflictStrategy, UploadState, UploadTable } from '#db/schema.ts'
 import {
   discardContent,
   insertSegmentRow,
@@ -67,52 +67,58 @@ export function openUpload(ctx: Ctx, input: NewUpload): Promise<Upload> {
     await holdStructure(ctx, 'shared')
     const { parent, space } = await requireMayStore(ctx, input)
     const reservedNodeId = input.reserve ? await reserveName(ctx, { parent, space, input }) : null
-    const blobId = ctx.newId()
-    await ctx.db
-      .insertInto('blob')
-      .values({
-        id: blobId,
-        tenantId: ctx.actor.tenantId,
-        encryption: 'frames-1',
-        sizeBytes: 0,
-        createdAt: ctx.clock(),
-      })
-      .execute()
-    const { wrappedKey, keyName } = newDataKey(ctx, blobId)
-    const kept: UploadAttributes = {
-      ...(input.attributes && { node: input.attributes }),
-      ...(input.metadata && { metadata: input.metadata }),
-      ...(input.label !== undefined && { label: input.label }),
-    }
-    return ctx.db
-      .insertInto('upload')
-      .values({
-        id: ctx.newId(),
-        tenantId: ctx.actor.tenantId,
-        principalId: ctx.actor.principalId,
-        shareId: ctx.actor.shareId ?? null,
-        parentId: parent.id,
-        name: input.name,
-        reservedNodeId,
-        onConflict: input.onConflict,
-        expectedRevision: input.expectedRevision ?? null,
-        state: 'open',
-        blobId,
-        wrappedKey,
-        keyName,
-        announcedBytes: input.announcedBytes ?? null,
-        receivedBytes: 0,
-        expectedSha256: input.expectedSha256 ?? null,
-        expectedMd5: input.expectedMd5 ?? null,
-        mediaType: input.mediaType,
-        attributes: JSON.stringify(kept),
-        createdAt: ctx.clock(),
-        changedAt: ctx.clock(),
-        expiresAt: ctx.clock() + ctx.settings.uploadLifeMs,
-      })
-      .returningAll()
-      .executeTakeFirstOrThrow()
+    return insertUpload(ctx, { ...input, parentId: parent.id, reservedNodeId, encryption: 'frames-1' })
   })
+}
+
+/** The rows of a transfer that has just begun: its blob, still empty, and its state. */
+export async function insertUpload(
+  ctx: TxCtx,
+  input: NewUpload & { reservedNodeId: number | null; encryption: BlobTable['encryption'] },
+): Promise<Upload> {
+  const blobId = ctx.newId()
+  const { tenantId, principalId, shareId = null } = ctx.actor
+  const now = ctx.clock()
+  await ctx.db
+    .insertInto('blob')
+    .values({ id: blobId, tenantId, encryption: input.encryption, sizeBytes: 0, createdAt: now })
+    .execute()
+  const { wrappedKey, keyName } = newDataKey(ctx, blobId)
+  const kept: UploadAttributes = {
+    ...(input.attributes && { node: input.attributes }),
+    ...(input.metadata && { metadata: input.metadata }),
+    ...(input.label !== undefined && { label: input.label }),
+  }
+  const upload = await ctx.db
+    .insertInto('upload')
+    .values({
+      id: ctx.newId(),
+      tenantId,
+      principalId,
+      shareId,
+      parentId: input.parentId,
+      name: input.name,
+      reservedNodeId: input.reservedNodeId,
+      onConflict: input.onConflict,
+      expectedRevision: input.expectedRevision ?? null,
+      state: 'open',
+      blobId,
+      wrappedKey,
+      keyName,
+      announcedBytes: input.announcedBytes ?? null,
+      receivedBytes: 0,
+      expectedSha256: input.expectedSha256 ?? null,
+      expectedMd5: input.expectedMd5 ?? null,
+      mediaType: input.mediaType,
+      attributes: JSON.stringify(kept),
+      createdAt: now,
+      changedAt: now,
+      expiresAt: now + ctx.settings.uploadLifeMs,
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow()
+  await ctx.emit({ type: 'upload.opened', subject1: `upload:${upload.id}` })
+  return upload
 }
 
 async function reserveName(
@@ -144,11 +150,12 @@ export async function getUpload(ctx: Ctx, { uploadId }: { uploadId: string }): P
 
 /**
  * Takes bytes from `startByte` on (default: where the last ones ended); what was there from that byte on is replaced.
- * Throws `upload-out-of-order` for a gap, `wrong-state`, `upload-too-large`, `storage-full`.
+ * Throws `upload-out-of-order` for a gap, `upload-incomplete` where it must be exactly so many and is not, `wrong-state`,
+ * `upload-too-large`, `storage-full`; then the upload stays as it was.
  */
 export async function appendUpload(
   ctx: Ctx,
-  input: { uploadId: string; startByte?: number; md5?: boolean },
+  input: { uploadId: string; startByte?: number; md5?: boolean; exactBytes?: number },
   body: Body,
 ): Promise<Appended> {
   const upload = await openForBytes(ctx, input.uploadId)
@@ -156,6 +163,7 @@ export async function appendUpload(
   requireNoGap(upload, startByte)
   const segment = await receiveSegment(ctx, unwrapKey(ctx, upload), body, { startByte, md5: input.md5 ?? false })
   return keepSegment(ctx, upload, segment, async ctx => {
+    if (input.exactBytes !== undefined) requireExactly(input.exactBytes, segment.sizeBytes)
     const current = await lockUpload(ctx, upload.id, 'receiving')
     requireNoGap(current, startByte)
     const dropped = await cutFrom(ctx, upload.blobId, startByte)
@@ -205,6 +213,10 @@ function requireState(upload: Upload, next: UploadState): void {
 function requireNoGap(upload: Upload, startByte: number): void {
   if (startByte <= upload.receivedBytes) return
   throw new DomainError('upload-out-of-order', { expectedStart: upload.receivedBytes, givenStart: startByte })
+}
+
+function requireExactly(expectedBytes: number, receivedBytes: number): void {
+  if (expectedBytes !== receivedBytes) throw new DomainError('upload-incomplete', { expectedBytes, receivedBytes })
 }
 
 /** Books a received segment; when that fails its bytes go, when it succeeds those it replaced go. */

@@ -1,7 +1,7 @@
 /** Compares rows and stored content, both ways. Reports; never repairs. */
 import type { Selectable } from 'kysely'
 import type { VersionTable } from '#db/schema.ts'
-import { digestContent, readSegments, unwrapKey } from './content.ts'
+import { digestContent, loadSegments, readSegments, unwrapKey, type SegmentRow } from './content.ts'
 import type { Ctx } from './ctx.ts'
 import { isDomainError } from './errors.ts'
 import { requireRight } from './roles.ts'
@@ -83,7 +83,7 @@ async function problemOf(ctx: Ctx, version: Version, { content, report }: Task):
     if (!isDomainError(error, 'content-damaged')) throw error
     return 'key-unusable'
   }
-  const segments = await segmentsOf(ctx, version.blobId)
+  const segments = await loadSegments(ctx, version.blobId)
   report.segments += segments.length
   if (!coverWhole(segments, version.sizeBytes)) return 'segments-missing'
   try {
@@ -97,18 +97,8 @@ async function problemOf(ctx: Ctx, version: Version, { content, report }: Task):
   }
 }
 
-type Segment = Awaited<ReturnType<typeof segmentsOf>>[number]
-
-const segmentsOf = (ctx: Ctx, blobId: string) =>
-  ctx.db
-    .selectFrom('segment')
-    .select(['id', 'startByte', 'sizeBytes', 'usedBytes', 'inlineBytes'])
-    .where('blobId', '=', blobId)
-    .orderBy('startByte')
-    .execute()
-
 /** True when the segments follow each other without a gap from the first byte to the last. */
-function coverWhole(segments: readonly Segment[], sizeBytes: number): boolean {
+function coverWhole(segments: readonly SegmentRow[], sizeBytes: number): boolean {
   let position = 0
   for (const { startByte, usedBytes } of segments) {
     if (startByte !== position) return false
@@ -118,7 +108,7 @@ function coverWhole(segments: readonly Segment[], sizeBytes: number): boolean {
 }
 
 /** The last frame of a segment only opens when the object is there and has its whole length. */
-async function readEnds(ctx: Ctx, version: Version, segments: readonly Segment[]): Promise<undefined> {
+async function readEnds(ctx: Ctx, version: Version, segments: readonly SegmentRow[]): Promise<undefined> {
   const key = unwrapKey(ctx, version)
   for (const segment of segments) {
     const end = segment.startByte + segment.usedBytes

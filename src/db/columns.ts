@@ -40,3 +40,13 @@ export function globMatch(engine: Engine, column: string, pieces: readonly strin
   const pattern = pieces.map(piece => piece.replaceAll(/[\\%_]/g, String.raw`\$&`)).join('%')
   return sql`${sql.ref(column)} like ${pattern}`
 }
+
+/**
+ * The column holds one of the ids. They travel as one parameter, so that the statement stays the same however many there
+ * are; a single one keeps the order of an index.
+ */
+export function oneOf(engine: Engine, column: RawBuilder<unknown>, ids: readonly number[]): RawBuilder<boolean> {
+  if (ids.length === 1) return sql`${column} = ${ids[0]}`
+  if (engine === 'sqlite') return sql`${column} in (select value from json_each(${JSON.stringify(ids)}))`
+  return sql`${column} = any(${ids}::bigint[])`
+}

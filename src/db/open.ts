@@ -22,6 +22,9 @@ export async function openDatabase(options: OpenOptions): Promise<Database> {
 
 export const isPostgres = (url: string) => /^postgres(ql)?:\/\//.test(url)
 
+/** Stands among the applied migrations while "entrepot migrate" fills a database, so that no server starts on it. */
+export const UNFINISHED_MOVE = 'unfinished-move'
+
 async function migrate(database: Database): Promise<void> {
   await database.transaction(async tx => {
     // Two processes that start together must not migrate twice.
@@ -29,6 +32,9 @@ async function migrate(database: Database): Promise<void> {
     await sql`create table if not exists migration (name text primary key, "appliedAt" bigint not null)`.execute(tx)
     const applied = await sql<{ name: string }>`select name from migration`.execute(tx)
     const names = new Set(applied.rows.map(row => row.name))
+    if (names.has(UNFINISHED_MOVE)) {
+      throw new Error('This database is only half moved here: run the "entrepot migrate" to its end that was begun')
+    }
     const unknown = [...names].filter(name => !migrations.some(migration => migration.name === name))
     if (unknown.length > 0) throw new Error(`The database was written by a newer version (${unknown.join(', ')})`)
     for (const migration of migrations) {

@@ -46,6 +46,8 @@ export interface Schema {
   event: EventTable
   audit_batch: AuditBatchTable
   message: MessageTable
+  contact: ContactTable
+  favourite: { principalId: string; nodeId: number; createdAt: number }
   job: JobTable
 }
 
@@ -400,11 +402,27 @@ export interface MessageTable {
   tenantId: string
   spaceId: number
   nodeId: number | null
+  versionId: number | null
   authorId: string
   text: string
   spaceTime: number
   editedAt: number | null
   deletedAt: number | null
+}
+
+export interface ContactTable {
+  id: string
+  tenantId: string
+  title: string
+  identifier: string
+  /** JSON of ContactAttributes (core/contacts.ts). */
+  attributes: string
+  revision: number
+  snapshotUid: string
+  createdAt: number
+  createdBy: string
+  changedAt: number
+  changedBy: string
 }
 
 export interface JobTable {

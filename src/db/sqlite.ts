@@ -243,6 +243,9 @@ function kyselyOver(single: Connection, state?: () => number): Kysely<Schema> {
   return db
 }
 
+/** For reading over a connection that somebody else opens and closes. */
+export const kyselyOn = (connection: DatabaseSync): Kysely<Schema> => kyselyOver(new Connection(connection))
+
 class Connection implements DatabaseConnection {
   readonly #connection: DatabaseSync
   readonly #before: () => void

@@ -86,6 +86,16 @@ export async function pipeBody(stream: Readable, sink: ByteSink): Promise<number
   }
 }
 
+/** A whole body, chunk by chunk; each is gone when the next is asked for. Leaving early discards the rest. */
+export async function* chunksOfBody(stream: Readable): AsyncGenerator<Uint8Array> {
+  const body = openBody(stream)
+  try {
+    for (let chunk = await body.next(); chunk; chunk = await body.next()) yield chunk
+  } finally {
+    body.close()
+  }
+}
+
 /**
  * Gives the memory of a chunk back at once; waiting for the collector makes large transfers a third slower. Only for
  * bytes nobody else has a view of: a chunk of a Node request does not share its memory, others may.

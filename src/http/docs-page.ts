@@ -38,7 +38,7 @@ export function indexPage(dialects: readonly DialectDescription[]): string {
         <h3><a href="/docs/${name}/">${title} ${version}</a></h3>
         <p>${summary}</p>
         <p class="mark">
-          ${operations.length} operations below <code>${prefix}</code> ·
+          ${operations.length} operations${prefix ? html` below <code>${prefix}</code>` : html``} ·
           <a href="/docs/${name}/openapi.json">OpenAPI</a>
         </p>
       </article>`,
@@ -59,6 +59,7 @@ export function dialectPage({
   prefix,
   tags,
   security,
+  securityNeeds = 'all',
   operations,
 }: DialectDescription): string {
   const keys = Object.values(security).map(key => html`<li>${key.in} <code>${key.name}</code>: ${key.description}</li>`)
@@ -74,7 +75,7 @@ export function dialectPage({
     html`<p><a href="/docs/">All APIs</a></p>
       <h1>${title} ${version}</h1>
       <p>${summary} <a href="/docs/${name}/openapi.json">OpenAPI document</a></p>
-      <h4>Every call but those marked public carries</h4>
+      <h4>Every call but those marked public carries${securityNeeds === 'any' ? ' one of' : ''}</h4>
       <ul>
         ${join(keys)}
       </ul>
@@ -94,15 +95,9 @@ function operationPart(operation: Operation, prefix: string): Html {
       <span class="mark">${id}${access === 'public' ? ', public' : ''}</span>
     </div>
     ${description ? html`<p>${description}</p>` : html``} ${fieldTable('Path', operation.params)}
-    ${fieldTable('Query', operation.query)}
-    ${
-      body
-        ? html`<h4>Body, ${mediaTypes[body.kind]}</h4>
-            ${schemaPart(body.schema)}`
-        : html``
-    }
+    ${fieldTable('Query', operation.query)} ${body ? bodyPart(body) : html``}
     <h4>Answer ${status}</h4>
-    ${'content' in reply ? html`<p>The content (<code>${reply.content}</code> or its own type).</p>` : schemaPart(reply)}
+    ${answerPart(reply)}
     <h4>Refusals</h4>
     <table>
       ${join(
@@ -116,6 +111,20 @@ function operationPart(operation: Operation, prefix: string): Html {
       )}
     </table>
   </article>`
+}
+
+function bodyPart(body: NonNullable<Operation['body']>): Html {
+  if (body.kind === 'binary')
+    return html`<h4>Body, ${body.mediaType}</h4>
+      <p>The content.</p>`
+  return html`<h4>Body, ${mediaTypes[body.kind]}</h4>
+    ${schemaPart(body.schema)}`
+}
+
+function answerPart(reply: Operation['reply']): Html {
+  if (reply === 'empty') return html`<p>No body.</p>`
+  if ('content' in reply) return html`<p>The content (<code>${reply.content}</code> or its own type).</p>`
+  return schemaPart(reply)
 }
 
 /** As much of JSON Schema as pages show. */

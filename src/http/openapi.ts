@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 document of a dialect, made from its rows. */
-import type { TObject, TSchema } from 'typebox'
+import { Type as T, type Static, type TObject, type TSchema } from 'typebox'
 import { mediaTypes } from './request-body.ts'
 import type { Operation } from './operation.ts'
 
@@ -13,12 +13,15 @@ export interface DialectDescription {
   /** Path below which all rows lie. */
   prefix: string
   tags: Record<string, string>
-  /** OpenAPI security schemes; a caller needs all of them. */
+  /** OpenAPI security schemes; a caller needs all of them, unless one will do. */
   security: Record<string, SecurityScheme>
-  /** Shape of every refusal. */
-  refusal: TSchema
+  securityNeeds?: 'all' | 'any'
+  /** Shape of every refusal; or, by status and operation, its shape in each media type: none where it has no body. */
+  refusal: TSchema | RefusalShapes
   operations: readonly Operation[]
 }
+
+export type RefusalShapes = (status: number, operation: Operation) => Record<string, TSchema>
 
 export interface SecurityScheme {
   type: 'apiKey'
@@ -41,11 +44,16 @@ export function openApi(dialect: DialectDescription): JsonObject {
     openapi: '3.1.0',
     info: { title: dialect.title, version: dialect.version, summary: dialect.summary },
     servers: [{ url: '/' }],
-    security: [Object.fromEntries(Object.keys(dialect.security).map(name => [name, []]))],
+    security: securityOf(dialect),
     tags: Object.entries(dialect.tags).map(([name, description]) => ({ name, description })),
     paths,
     components: { ...components, securitySchemes: plain(dialect.security) },
   }
+}
+
+function securityOf({ security, securityNeeds = 'all' }: DialectDescription): Json {
+  const needs = Object.keys(security).map(name => ({ [name]: [] }))
+  return securityNeeds === 'any' ? needs : [Object.assign({}, ...needs) as JsonObject] // of such objects
 }
 
 interface Components {
@@ -65,18 +73,27 @@ function describe(operation: Operation, { refusal }: DialectDescription, compone
     ...(parameters.length > 0 && { parameters }),
     ...(operation.body && { requestBody: bodyOf(operation.body, components) }),
     responses: {
-      [operation.status ?? 200]: successOf(operation, components),
+      ...successesOf(operation, components),
       ...Object.fromEntries(
-        Object.entries(operation.refusals).map(([status, cause]) => [
-          status,
-          { description: cause, content: { 'application/json': { schema: schemaOf(refusal, components) } } },
-        ]),
+        Object.entries(operation.refusals).map(([status, cause]) => {
+          const shapes = typeof refusal === 'function' ? refusal(Number(status), operation) : jsonOf(refusal)
+          return [status, { description: cause, ...contentOf(shapes, components) }]
+        }),
       ),
     },
   }
 }
 
+const jsonOf = (schema: TSchema) => ({ 'application/json': schema })
+
+/** Nothing where there is no body at all. */
+function contentOf(shapes: Record<string, TSchema>, components: Components): JsonObject {
+  const described = Object.entries(shapes).map(([type, schema]) => [type, { schema: schemaOf(schema, components) }])
+  return described.length === 0 ? {} : { content: Object.fromEntries(described) as JsonObject } // entries as built above
+}
+
 function bodyOf(body: NonNullable<Operation['body']>, components: Components): JsonObject {
+  if (body.kind === 'binary') return { required: body.required, content: { [body.mediaType]: { schema: bytes } } }
   const encoding = body.kind === 'multipart' ? Object.entries(body.encoding ?? {}) : []
   return {
     required: true,
@@ -91,24 +108,29 @@ function bodyOf(body: NonNullable<Operation['body']>, components: Components): J
   }
 }
 
-function successOf({ reply, alternatives = {}, headers, summary }: Operation, components: Components): JsonObject {
-  const content: JsonObject =
-    'content' in reply
-      ? { [String(reply.content)]: { schema: { type: 'string', format: 'binary' } } }
-      : { 'application/json': { schema: schemaOf(reply, components) } }
-  for (const [type, schema] of Object.entries(alternatives)) content[type] = { schema: schemaOf(schema, components) }
-  const described = Object.entries(headers ?? {}).map(([name, description]) => [
+function successesOf(operation: Operation, components: Components): JsonObject {
+  const { reply, headers = {}, summary, status = 200 } = operation
+  const described = Object.entries(headers).map(([name, description]) => [
     name,
     { description, schema: { type: 'string' } },
   ])
-  return {
+  const success: JsonObject = {
     description: `${summary}: done.`,
     ...(described.length > 0 && { headers: Object.fromEntries(described) as JsonObject }), // entries as built above
-    content,
+    ...contentOf(shapesOf(operation), components),
   }
+  const hasRanges = reply !== 'empty' && 'content' in reply && reply.ranges === true
+  return { [status]: success, ...(hasRanges && { 206: { ...success, description: `${summary}: a part of it.` } }) }
 }
 
-function parametersOf({ params, query }: Operation, components: Components): Json[] {
+function shapesOf({ reply, alternatives = {} }: Operation): Record<string, TSchema> {
+  if (reply === 'empty') return alternatives
+  return { ...('content' in reply ? { [String(reply.content)]: bytes } : jsonOf(reply)), ...alternatives }
+}
+
+const bytes = { type: 'string', format: 'binary' }
+
+function parametersOf({ params, query, requestHeaders = {} }: Operation, components: Components): Json[] {
   const of = (place: 'path' | 'query', schema: TObject | undefined) => {
     const needed: readonly string[] = schema?.required ?? []
     return Object.entries(schema?.properties ?? {}).map(([name, property]) => {
@@ -117,7 +139,13 @@ function parametersOf({ params, query }: Operation, components: Components): Jso
       return { name, in: place, required, ...(description !== undefined && { description }), schema: rest }
     })
   }
-  return [...of('path', params), ...of('query', query)]
+  const headers = Object.entries(requestHeaders).map(([name, description]) => ({
+    name,
+    in: 'header',
+    description,
+    schema: { type: 'string' },
+  }))
+  return [...of('path', params), ...of('query', query), ...headers]
 }
 
 /** A schema with a title is a component, described once. */
@@ -134,8 +162,17 @@ function lift(value: Json, components: Components): Json {
   return { $ref: `#/components/schemas/${title}` }
 }
 
+const SHOWN = Symbol('shown')
+
+/** A schema that takes more than is documented. */
+export const documentedAs = <S extends TSchema>(shown: TSchema, checked: S) =>
+  T.Unsafe<Static<S>>({ ...checked, [SHOWN]: shown })
+
+const shownOf = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null && SHOWN in value ? value[SHOWN] : value
+
 /** Without what TypeBox hides in its schemas. */
-const plain = (value: object): Json => JSON.parse(JSON.stringify(value)) as Json // JSON by construction
+const plain = (value: object): Json => JSON.parse(JSON.stringify(value, (_key, entry) => shownOf(entry))) as Json // JSON by construction
 
 const mapValues = (values: JsonObject, map: (value: Json) => Json): JsonObject =>
   Object.fromEntries(Object.entries(values).map(([key, value]) => [key, map(value)]))

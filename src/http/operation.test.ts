@@ -3,8 +3,8 @@ import { Type as T } from 'typebox'
 import { describe, expect, test } from 'vitest'
 import { DomainError } from '#core/errors.ts'
 import { asDomainError } from './errors.ts'
-import { mount, rowsOf, type Authenticate, type Operation } from './operation.ts'
-import { form, json } from './request-body.ts'
+import { mount, refuseOtherMethods, rowsOf, type Authenticate, type Operation } from './operation.ts'
+import { binary, form, json } from './request-body.ts'
 
 const op = rowsOf<string>()
 const common = { tag: 't', summary: 's', refusals: {} }
@@ -70,7 +70,100 @@ function serve(options: { trailingSlash?: 'same' | 'redirect'; answers?: 'by-sch
   }
 }
 
+/** Rows whose paths end in a slash, one of which has no body to answer with. */
+function serveSlashed() {
+  const app = Fastify()
+  app.setErrorHandler((error: FastifyError, _request, reply) => reply.code(400).send(error.validation))
+  const operations: readonly Operation<string>[] = [
+    op({
+      id: 'list',
+      method: 'GET',
+      path: '/things/',
+      ...common,
+      query: T.Object({ limit: T.Optional(T.Integer({ minimum: 0 })) }),
+      queryAsText: true,
+      reply: Echo,
+      handler: async ({ query }) => ({ values: query }),
+    }),
+    op({
+      id: 'make',
+      method: 'POST',
+      path: '/things/',
+      ...common,
+      body: json(T.Object({ n: T.Integer(), text: T.String() })),
+      status: 201,
+      reply: 'empty',
+      handler: async ({ reply }) => reply.header('location', '/things/7/').send(),
+    }),
+    op({
+      id: 'store',
+      method: 'PUT',
+      path: '/blobs/{id}',
+      ...common,
+      body: binary('*/*'),
+      status: 204,
+      reply: 'empty',
+      handler: async ({ reply }) => reply.send(),
+    }),
+  ]
+  mount(app, { operations, authenticate, trailingSlash: 'required', answers: 'as-built' })
+  refuseOtherMethods(app, operations, (reply, allowed) => reply.code(405).header('allow', allowed.join(', ')).send())
+  return (method: string, url: string, payload?: string, type = 'application/json') =>
+    app.inject({
+      method: method as 'GET', // whatever the test sends
+      url,
+      headers: { authorization: 'x', 'content-type': type },
+      ...(payload !== undefined && { payload }),
+    })
+}
+
+describe('paths with a slash at the end', () => {
+  test('without it every method leads there, before the body is read or anybody signs in', async () => {
+    const send = serveSlashed()
+    for (const method of ['GET', 'HEAD', 'POST', 'PATCH', 'OPTIONS']) {
+      const answer = await send(method, '/things?x=/%2F', method === 'GET' ? undefined : '{')
+      expect(answer, method).toMatchObject({ statusCode: 301, headers: { location: '/things/?x=/%2F' } })
+    }
+  })
+
+  test('rows that have none keep to that', async () => {
+    const send = serveSlashed()
+    expect(await send('PUT', '/blobs/1', 'x', 'image/png')).toMatchObject({ statusCode: 204, body: '' })
+    expect((await send('PUT', '/blobs/1/', 'x')).statusCode).toBe(404)
+  })
+})
+
+describe('refuseOtherMethods', () => {
+  test('says which methods a path has', async () => {
+    const send = serveSlashed()
+    expect(await send('DELETE', '/things/')).toMatchObject({ statusCode: 405, headers: { allow: 'GET, HEAD, POST' } })
+    expect(await send('GET', '/blobs/1')).toMatchObject({ statusCode: 405, headers: { allow: 'PUT' } })
+    expect((await send('HEAD', '/things/')).statusCode).toBe(200)
+  })
+})
+
 describe('mount', () => {
+  test('a query that is read as text is not checked', async () => {
+    expect((await serveSlashed()('GET', '/things/?limit=x&limit=-1')).json()).toEqual({
+      values: { limit: ['x', '-1'] },
+    })
+  })
+
+  test('an answer without a body has its status and headers', async () => {
+    const answer = await serveSlashed()('POST', '/things/', '{"n":1,"text":""}')
+    expect(answer).toMatchObject({
+      statusCode: 201,
+      body: '',
+      headers: { location: '/things/7/', 'content-length': '0' },
+    })
+  })
+
+  test('everything that is wrong with a body is told', async () => {
+    const { body } = await serveSlashed()('POST', '/things/', '{"n":"1"}')
+    const wrong = JSON.parse(body) as { keyword: string }[]
+    expect(wrong.map(({ keyword }) => keyword)).toEqual(['required', 'type'])
+  })
+
   test('texts of addresses become what the schema says, plainly written numbers only', async () => {
     const send = serve()
     expect(JSON.parse((await send('GET', '/query/5?yes=true&text=1')).body)).toEqual({

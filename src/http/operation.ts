@@ -3,6 +3,7 @@ import { Ajv } from 'ajv'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TObject, TSchema } from 'typebox'
 import type { Ctx } from '#core/ctx.ts'
+import { rawPath } from './addresses.ts'
 import { readBodies, type BodyOf, type RequestBody } from './request-body.ts'
 import type { ErrorTable } from './errors.ts'
 
@@ -15,9 +16,12 @@ export type Authenticate = (request: FastifyRequest, access: Access) => Promise<
 /** A body that the handler streams by itself. */
 export interface ContentReply {
   content: string
+  /** Parts of it are given too, with 206. */
+  ranges?: true
 }
-type Reply = TSchema | ContentReply
-type ReplyOf<R> = R extends ContentReply ? FastifyReply : R extends TSchema ? Static<R> | FastifyReply : never
+/** `empty`: headers alone. */
+type Reply = TSchema | ContentReply | 'empty'
+type ReplyOf<R> = R extends ContentReply | 'empty' ? FastifyReply : R extends TSchema ? Static<R> | FastifyReply : never
 type ValuesOf<S> = S extends TObject ? Static<S> : Record<never, never>
 
 export interface Call<P, Q, B> {
@@ -50,6 +54,10 @@ export interface Operation<
   access?: Access
   params?: P
   query?: Q
+  /** The query reaches the handler as it came: an API with words of its own for what is wrong in one. */
+  queryAsText?: boolean
+  /** Headers that a request may have, and what they hold. */
+  requestHeaders?: Record<string, string>
   body?: B
   /** Of a success; 200 unless given. */
   status?: number
@@ -91,8 +99,11 @@ export const rowsOf =
 interface MountOptions {
   operations: readonly Operation[]
   authenticate: Authenticate
-  /** What a path with a trailing slash is: the same operation, or a redirect to the path without it. */
-  trailingSlash: 'same' | 'redirect'
+  /**
+   * What a path with a trailing slash is: the same operation, or a redirect to the path without it. `required`: paths have
+   * one, and without it lead there.
+   */
+  trailingSlash: 'same' | 'redirect' | 'required'
   /** What leaves: only fields of the schema, in an order of the serialiser; or what the presenter built, as it built it. */
   answers: 'by-schema' | 'as-built'
 }
@@ -110,7 +121,10 @@ export function mount(app: FastifyInstance, options: MountOptions): void {
     for (const url of operation.routes ?? routesOf(operation, trailingSlash)) route(app, operation, url, options)
     if (trailingSlash === 'redirect' && !operation.routes) redirect(app, operation)
   }
+  if (trailingSlash === 'required') for (const { path } of onePerPath(operations)) addSlash(app, path)
 }
+
+const onePerPath = (operations: readonly Operation[]) => [...new Map(operations.map(row => [row.path, row])).values()]
 
 const routerPath = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1')
 
@@ -119,19 +133,14 @@ const routesOf = ({ path }: Operation, trailingSlash: MountOptions['trailingSlas
 
 function route(app: FastifyInstance, operation: Operation, url: string, { authenticate }: MountOptions): void {
   const { method, access = 'user', status = 200 } = operation
-  const streams = 'content' in operation.reply
+  const streams = isContent(operation.reply)
   app.route({
     // A streamed answer decides about HEAD itself; for others Fastify drops the body.
     method: streams && method === 'GET' ? ['GET', 'HEAD'] : method,
     exposeHeadRoute: !streams,
     url,
     config: { row: operation },
-    schema: {
-      ...(operation.params && !operation.routes && { params: operation.params }),
-      ...(operation.query && { querystring: operation.query }),
-      ...(operation.body && operation.body.kind !== 'multipart' && { body: operation.body.schema }),
-      ...(!streams && { response: { [status]: operation.reply } }),
-    },
+    schema: checkedParts(operation),
     onRequest: async request => {
       request.ctx = await authenticate(request, access)
     },
@@ -142,6 +151,49 @@ function route(app: FastifyInstance, operation: Operation, url: string, { authen
       return operation.handler({ ctx, params, query, body, request, reply })
     },
   })
+}
+
+const isContent = (reply: Reply): reply is ContentReply => reply !== 'empty' && 'content' in reply
+
+/** What Fastify checks before the handler and filters after it. Multipart and bare bodies are checked as they are read. */
+function checkedParts({ params, routes, query, queryAsText, body, reply, status = 200 }: Operation) {
+  return {
+    ...(params && !routes && { params }),
+    ...(query && !queryAsText && { querystring: query }),
+    ...((body?.kind === 'json' || body?.kind === 'form') && { body: body.schema }),
+    ...(reply !== 'empty' && !isContent(reply) && { response: { [status]: reply } }),
+  }
+}
+
+/** A path of the table without its last slash leads to the path that has it, whatever the method: clients know no other status. */
+function addSlash(app: FastifyInstance, path: string): void {
+  if (!path.endsWith('/')) return
+  app.route({
+    method: app.supportedMethods,
+    exposeHeadRoute: false,
+    url: routerPath(path.slice(0, -1)),
+    handler: async (request, reply) => {
+      const query = /\?.*$/s.exec(request.originalUrl)?.[0] ?? ''
+      return reply.redirect(`${rawPath(request)}/${query}`, 301)
+    },
+  })
+}
+
+/** Answers the methods that a path of the table does not have; `answer` gets those that it has. */
+export function refuseOtherMethods(
+  app: FastifyInstance,
+  operations: readonly Operation[],
+  answer: (reply: FastifyReply, allowed: readonly string[]) => FastifyReply,
+): void {
+  for (const [path, rows] of Map.groupBy(operations, row => row.path)) {
+    const allowed: string[] = rows.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    app.route({
+      method: app.supportedMethods.filter(method => !allowed.includes(method)),
+      exposeHeadRoute: false,
+      url: routerPath(path),
+      handler: async (_request, reply) => answer(reply, allowed),
+    })
+  }
 }
 
 function redirect(app: FastifyInstance, { method, path }: Operation): void {
@@ -155,9 +207,11 @@ function redirect(app: FastifyInstance, { method, path }: Operation): void {
 /** Compilers of checks. Texts of addresses become numbers and truth values where the schema asks for them; bodies never do. */
 function createChecks() {
   const ajv = new Ajv({ validateFormats: false, strict: false })
+  // Of a body, clients are told everything that is wrong with it.
+  const thorough = new Ajv({ validateFormats: false, strict: false, allErrors: true })
   return (schema: TSchema, isText: boolean) => {
+    if (!isText) return thorough.compile(schema)
     const validate = ajv.compile(schema)
-    if (!isText) return validate
     const coerce = coercions(schema)
     return (values: Record<string, unknown>) => {
       coerce(values)

@@ -23,7 +23,15 @@ export interface MultipartBody<S extends TObject> {
   /** Media types of the parts. */
   encoding: Record<string, string>
 }
-export type RequestBody = JsonBody<TSchema> | FormBody<TObject> | MultipartBody<TObject>
+/** Bare bytes of any media type; the handler reads them as they come. */
+export interface BinaryBody {
+  kind: 'binary'
+  /** For the documentation. */
+  mediaType: string
+  /** Whether a request must have one at all. */
+  required: boolean
+}
+export type RequestBody = JsonBody<TSchema> | FormBody<TObject> | MultipartBody<TObject> | BinaryBody
 
 /** What the handler gets as `body`. */
 export type BodyOf<B extends RequestBody | undefined> =
@@ -46,6 +54,12 @@ export const multipart = <const S extends TObject>(schema: S, encoding: Record<s
   encoding,
 })
 
+export const binary = (mediaType: string, { required = true } = {}): BinaryBody => ({
+  kind: 'binary',
+  mediaType,
+  required,
+})
+
 export const mediaTypes = {
   json: 'application/json',
   form: 'application/x-www-form-urlencoded',
@@ -57,7 +71,7 @@ export function readBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: AsyncIterable<Uint8Array>) => {
     const body = request.routeOptions.config.row?.body
-    if (!body) return undefined
+    if (!body || body.kind === 'binary') return undefined
     refuseOtherType(request.headers['content-type'], body.kind)
     if (body.kind === 'multipart') return undefined
     const text = await readText(payload, body.limitBytes ?? DEFAULT_LIMIT_BYTES)
@@ -65,7 +79,7 @@ export function readBodies(app: FastifyInstance): void {
   })
 }
 
-function refuseOtherType(header: string | undefined, kind: RequestBody['kind']): void {
+function refuseOtherType(header: string | undefined, kind: keyof typeof mediaTypes): void {
   const type = header?.split(';', 1)[0]?.trim().toLowerCase() ?? ''
   if (type === mediaTypes[kind] || (kind === 'json' && type.endsWith('+json'))) return
   throw new DomainError('invalid-input', { field: 'content-type', rule: mediaTypes[kind] })

@@ -2,10 +2,14 @@
 import type { Kysely } from 'kysely'
 import type { Engine } from '#db/columns.ts'
 import { up as init } from './0001-init.ts'
+import { up as documents } from './0002-documents.ts'
 
 export interface Migration {
   name: string
   up(db: Kysely<unknown>, engine: Engine): Promise<void>
 }
 
-export const migrations: readonly Migration[] = [{ name: '0001-init', up: init }]
+export const migrations: readonly Migration[] = [
+  { name: '0001-init', up: init },
+  { name: '0002-documents', up: documents },
+]
