@@ -3,8 +3,9 @@ import { randomUUIDv7 } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import { settingsOf, type Config, type DialectName } from '#config'
+import { ConfigError, settingsOf, type Config, type DialectName } from '#config'
 import { inTx, makeCtx, systemActor, type Deps } from '#core/ctx.ts'
+import type { BlobStore } from '#core/ports.ts'
 import { openReadLog } from '#core/reads.ts'
 import { initialise, isInitialised } from '#core/setup.ts'
 import { createSpace } from '#core/spaces.ts'
@@ -12,6 +13,7 @@ import { findTenantByHost } from '#core/tenants.ts'
 import { startTouches } from '#core/touches.ts'
 import { findUserByLogin, updateUser } from '#core/users.ts'
 import { openDatabase } from '#db/open.ts'
+import { coredata, coredataDescription } from '#dialects/coredata/index.ts'
 import { mft, mftDescription } from '#dialects/mft/index.ts'
 import { addDocs } from '#http/docs.ts'
 import { addHealth, addMetrics } from '#http/health.ts'
@@ -20,8 +22,9 @@ import { createServer } from '#http/server.ts'
 import { jobHandlers } from '#jobs/handlers.ts'
 import { armSchedule } from '#jobs/schedule.ts'
 import { startWorker } from '#jobs/worker.ts'
-import { diskBlobStore } from '#platform/blobs/disk.ts'
 import { decryptSmall, encryptSmall } from '#platform/blobs/frames.ts'
+import { BlobsRefused, type BlobsPlace } from '#platform/blobs/location.ts'
+import { openBlobs } from '#platform/blobs/open.ts'
 import { openKeyRing } from '#platform/key-ring.ts'
 import { loggedUrl, type Logger } from '#platform/log.ts'
 import type { Metrics } from '#platform/metrics.ts'
@@ -48,7 +51,7 @@ export async function openInstallation(config: Config, log: Logger): Promise<Ins
   try {
     // A missing key ring beside a database with content is a loss, not a beginning.
     const keys = await openKeyRing(config.masterKeyFile, { create: !(await isInitialised(database)) })
-    const blobs = await diskBlobStore({ dir: config.blobsDir })
+    const blobs = await openStore(config.blobs, log)
     const means = {
       database,
       blobs,
@@ -77,7 +80,16 @@ export async function openInstallation(config: Config, log: Logger): Promise<Ins
   }
 }
 
-const inlineFrames: Deps['inline'] = {
+/** Opens the store of contents. Throws ConfigError for a place that cannot be used as it is configured. */
+export async function openStore(place: BlobsPlace, log: Logger): Promise<BlobStore> {
+  try {
+    return await openBlobs(place, { warn: text => log.warn(text), debug: text => log.debug(text) })
+  } catch (error) {
+    throw error instanceof BlobsRefused ? new ConfigError(error.message, { cause: error }) : error
+  }
+}
+
+export const inlineFrames: Deps['inline'] = {
   encrypt: ({ segmentId, key, plain }) => encryptSmall(key, segmentId, plain),
   decrypt: ({ segmentId, key, stored }) => decryptSmall(key, segmentId, stored),
 }
@@ -152,6 +164,10 @@ interface Dialect {
 }
 
 const dialects: Record<DialectName, Dialect> = {
+  coredata: {
+    description: coredataDescription,
+    add: (app, { publicUrl }, deps) => coredata(app, { deps, publicUrl: publicUrl || undefined }),
+  },
   mft: {
     description: mftDescription,
     add: (app, { publicUrl, cookieSecure, cookieSameSite }, deps) =>

@@ -17,9 +17,35 @@ test('the database, the blobs and the master key lie in the data directory unles
   const config = readConfig({ ENTREPOT_DATA_DIR: '/srv/e', ENTREPOT_BLOBS_URL: 'file:/mnt/blobs' })
   expect(config).toMatchObject({
     databaseUrl: '/srv/e/entrepot.db',
-    blobsDir: '/mnt/blobs',
+    blobs: { kind: 'disk', dir: '/mnt/blobs' },
     masterKeyFile: '/srv/e/master.key',
   })
+})
+
+test('contents may lie in a bucket, below a prefix or not', () => {
+  const config = readConfig({
+    ENTREPOT_BLOBS_URL: 's3://files.example/a/b/',
+    ENTREPOT_S3_ENDPOINT: 'https://s3.example.com/',
+    ENTREPOT_S3_ACCESS_KEY: 'key',
+    ENTREPOT_S3_SECRET_KEY: 'secret',
+    ENTREPOT_S3_DIRECT: 'off',
+  })
+  expect(config.blobs).toEqual({
+    kind: 's3',
+    bucket: 'files.example',
+    prefix: 'a/b/',
+    endpoint: 'https://s3.example.com',
+    region: 'us-east-1',
+    accessKey: 'key',
+    secretKey: 'secret',
+    pathStyle: true,
+    publicEndpoint: '',
+    direct: false,
+  })
+  const amazon = { kind: 's3', bucket: 'files', prefix: '', endpoint: '', pathStyle: false, direct: true }
+  expect(readConfig({ ENTREPOT_BLOBS_URL: 's3://files' }).blobs).toMatchObject(amazon)
+  expect(readConfig({}).blobs).toMatchObject({ kind: 'disk' })
+  expect(() => readConfig({ ENTREPOT_S3_ACCESS_KEY: 'key' })).toThrow('ENTREPOT_S3_SECRET_KEY')
 })
 
 test('a variable set to nothing counts as not set', () => {
@@ -36,6 +62,11 @@ const wrongValues: [string, string][] = [
   ['TRUSTED_PROXIES', 'proxy.example.com'],
   ['DATABASE_URL', 'mysql://localhost/x'],
   ['BLOBS_URL', '/srv/blobs'],
+  ['BLOBS_URL', 's3://'],
+  ['BLOBS_URL', 's3://bucket/a//b'],
+  ['BLOBS_URL', 's3://bucket/what?'],
+  ['S3_ENDPOINT', 's3.example.com'],
+  ['S3_PATH_STYLE', 'yes'],
   ['WORKERS', '0'],
   ['DIALECTS', 'mft,nfs'],
   ['LOG_LEVEL', 'loud'],

@@ -1,9 +1,16 @@
 /** The environment, read once: typed, checked, frozen. Nothing else reads `process.env`. */
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import ipaddr from 'ipaddr.js'
 import { defaultSettings, type Settings } from '#core/settings.ts'
+import {
+  blobsLocation,
+  blobsLocationHint,
+  type BlobsLocation,
+  type BlobsPlace,
+  type S3Access,
+} from '#platform/blobs/location.ts'
+import { fileOf } from '#platform/file-url.ts'
 import { durationHint, parseDuration, parseSize, sizeHint } from '#platform/units.ts'
 
 /** A value that cannot be used. The message names the variable. */
@@ -82,12 +89,8 @@ function databaseUrl(text: string): string {
   return fileOf(text) ?? refuse('file:<path> or postgres://<user>:<password>@<host>/<database>')
 }
 
-const blobsUrl = (text: string) => (text === '' ? '' : (fileOf(text) ?? refuse('file:<directory>')))
-
-function fileOf(text: string): string | undefined {
-  if (text.startsWith('file:///')) return fileURLToPath(text)
-  return text.startsWith('file:') && text.length > 5 ? resolve(text.slice(5)) : undefined
-}
+const blobsUrl = (text: string) =>
+  text === '' ? undefined : (blobsLocation(text) ?? refuse(`${blobsLocationHint}, of letters, digits, dots and dashes`))
 
 const shownDuration = (ms: number | null) => {
   if (ms === null) return 'never'
@@ -96,7 +99,7 @@ const shownDuration = (ms: number | null) => {
   return ms % 60_000 === 0 ? `${ms / 60_000}m` : `${ms / 1_000}s`
 }
 
-export const dialectNames = ['mft'] as const
+export const dialectNames = ['mft', 'coredata'] as const
 export type DialectName = (typeof dialectNames)[number]
 
 /** Every variable there is. `entrepot help config` and the README show this table. */
@@ -127,12 +130,34 @@ export const variables = {
     'postgres://… or file:<path>; without it, SQLite in the data directory',
   ),
   databasePool: variable('DATABASE_POOL', '10', integer(2, 500), 'PostgreSQL connections per process'),
-  blobsDir: variable(
+  blobs: variable(
     'BLOBS_URL',
     '',
     blobsUrl,
-    'file:<directory> for contents; without it, blobs in the data directory',
+    'file:<directory> or s3://<bucket>/<prefix> for contents; without it, blobs in the data directory',
   ),
+  s3Endpoint: variable('S3_ENDPOINT', '', origin, "address of the S3 service; without it, Amazon's"),
+  s3Region: variable('S3_REGION', 'us-east-1', anyText, 'region of the bucket'),
+  s3AccessKey: variable(
+    'S3_ACCESS_KEY',
+    '',
+    anyText,
+    'access key of the S3 service; without it, what the environment, profile or machine has for AWS',
+  ),
+  s3SecretKey: variable('S3_SECRET_KEY', '', anyText, 'secret key that belongs to it'),
+  s3PathStyle: variable(
+    'S3_PATH_STYLE',
+    'auto',
+    choice('auto', 'on', 'off'),
+    'the bucket stands in the path (on) or in the host name (off); auto: on with an endpoint',
+  ),
+  s3PublicEndpoint: variable(
+    'S3_PUBLIC_ENDPOINT',
+    '',
+    origin,
+    'address under which clients reach the S3 service; without it, the endpoint',
+  ),
+  s3Direct: variable('S3_DIRECT', 'on', flag, 'on lets clients put and get contents at the S3 service themselves'),
   masterKeyFile: variable('MASTER_KEY_FILE', '', path, 'master keys; without it, master.key in the data directory'),
   workers: variable('WORKERS', '1', integer(1, 256), 'processes that share the port'),
   jobConcurrency: variable(
@@ -211,8 +236,16 @@ export const variables = {
 } as const satisfies Record<string, Variable<unknown>>
 
 type Values = { [K in keyof typeof variables]: ReturnType<(typeof variables)[K]['parse']> }
-/** `adminPortChosen`: the admin port was set and must be that one. */
-export type Config = Readonly<Values & { adminPortChosen: boolean }>
+export type Config = Readonly<
+  Omit<Values, 'blobs'> & {
+    /** Where contents lie. */
+    blobs: BlobsPlace
+    /** How the S3 service is reached, whether contents lie there or not. */
+    s3: S3Access
+    /** The admin port was set and must be that one. */
+    adminPortChosen: boolean
+  }
+>
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -224,14 +257,37 @@ export function readConfig(env: Environment): Config {
   if (Boolean(values.tlsCert) !== Boolean(values.tlsKey)) {
     throw new ConfigError('ENTREPOT_TLS_CERT and ENTREPOT_TLS_KEY must be set together')
   }
+  if (Boolean(values.s3AccessKey) !== Boolean(values.s3SecretKey)) {
+    throw new ConfigError('ENTREPOT_S3_ACCESS_KEY and ENTREPOT_S3_SECRET_KEY must be set together')
+  }
   for (const row of [variables.tlsCert, variables.tlsKey]) refuseUnreadable(row, env)
+  const s3 = s3Access(values)
   return Object.freeze({
     ...values,
+    s3,
     databaseUrl: values.databaseUrl || join(values.dataDir, 'entrepot.db'),
-    blobsDir: values.blobsDir || join(values.dataDir, 'blobs'),
+    blobs: blobsPlace(values.blobs ?? { kind: 'disk', dir: join(values.dataDir, 'blobs') }, { s3 }),
     masterKeyFile: values.masterKeyFile || join(values.dataDir, 'master.key'),
     adminPortChosen: Boolean(env[variables.adminPort.name]),
   })
+}
+
+function s3Access(values: Values): S3Access {
+  const { s3Endpoint: endpoint, s3PathStyle } = values
+  return {
+    endpoint,
+    region: values.s3Region,
+    accessKey: values.s3AccessKey,
+    secretKey: values.s3SecretKey,
+    pathStyle: s3PathStyle === 'auto' ? endpoint !== '' : s3PathStyle === 'on',
+    publicEndpoint: values.s3PublicEndpoint,
+    direct: values.s3Direct,
+  }
+}
+
+/** A location with all that is needed to open it. */
+export function blobsPlace(location: BlobsLocation, { s3 }: Pick<Config, 's3'>): BlobsPlace {
+  return location.kind === 'disk' ? location : { ...location, ...s3 }
 }
 
 function readVariable<T>(row: Variable<T>, env: Environment): T {

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 const layers: Record<string, RegExp> = {
   db: /^(#db\/|kysely$|pg$)/,
   core: /^(#db\/|#core\/|kysely$|ipaddr\.js$)/,
-  platform: /^(#platform\/|#core\/(ports|errors)\.ts$|pino$|prom-client$)/,
+  platform: /^(#platform\/|#core\/(ports|errors)\.ts$|@aws-sdk\/(client-s3|s3-request-presigner)$|pino$|prom-client$)/,
   http: /^(#http\/|#core\/|fastify$|typebox$|ajv$|mime-types$)/,
   dialects: /^(#core\/|#http\/|fastify$|typebox$)/,
   protocols: /^(#core\/|#http\/)/,

@@ -1,5 +1,6 @@
 /** What every blob store must do. A store's own test file says how to open one and runs this. */
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { BlobStore, SegmentRef, StoredObject, StoredSegment } from '#core/ports.ts'
@@ -146,7 +147,7 @@ export function blobStoreSuite(name: string, open: () => Promise<OpenedStore>): 
       await expect(readSegment(store, { segmentId, sizeBytes: 500_000 }, key)).rejects.toMatchObject({
         code: 'content-damaged',
       })
-      expect(await listed(store, segmentId)).toMatchObject([{ state: 'staged' }])
+      expect((await listed(store, segmentId)).map(({ state }) => state)).not.toContain('stored')
       await writer.finish()
       expect(await listed(store, segmentId)).toMatchObject([
         { segmentId, state: 'stored', storedBytes: 500_000 + 8 * 16, changedAt: expect.any(Number) },
@@ -188,10 +189,80 @@ export function blobStoreSuite(name: string, open: () => Promise<OpenedStore>): 
       expect(await listed(store, segment.segmentId)).toEqual([])
     })
 
+    const pieces = (bytes: Buffer, length = 100_000) =>
+      Readable.from(
+        Array.from({ length: Math.ceil(bytes.length / length) }, (_, n) => slice(bytes, n * length, length)),
+      )
+
+    test('the stored form of a segment can be taken out and put under its id in another place', async () => {
+      const plain = randomBytes(700_000)
+      const segment = await writeSegment(store, { key, plain })
+      const form = Buffer.concat(await Array.fromAsync(store.readStored(segment.segmentId)))
+      expect(form.equals(await opened.stored(segment.segmentId))).toBe(true)
+
+      await store.remove([segment.segmentId])
+      await store.writeStored(segment.segmentId, pieces(form), form.length)
+      expect((await readSegment(store, segment, key)).equals(plain)).toBe(true)
+      expect(await listed(store, segment.segmentId)).toMatchObject([{ state: 'stored', storedBytes: form.length }])
+    })
+
+    test('a stored form replaces what lies under its id, and an empty one is taken too', async () => {
+      const segment = await writeSegment(store, { key, plain: randomBytes(1000) })
+      await store.writeStored(segment.segmentId, pieces(Buffer.from('other')), 5)
+      expect((await opened.stored(segment.segmentId)).toString()).toBe('other')
+      await store.writeStored(segment.segmentId, pieces(Buffer.alloc(0)), 0)
+      expect(await opened.stored(segment.segmentId)).toHaveLength(0)
+    })
+
+    test('a stored form of another length, or that breaks off, leaves what was there', async () => {
+      const segment = await writeSegment(store, { key, plain: Buffer.from('kept') })
+      const { segmentId } = segment
+      for (const announced of [999, 1001]) {
+        const writing = store.writeStored(segmentId, pieces(randomBytes(1000)), announced)
+        await expect(writing).rejects.toMatchObject({ code: 'content-damaged' })
+      }
+      await expect(store.writeStored(segmentId, breakingOff(), 300_000)).rejects.toThrow('broke off')
+      expect((await readSegment(store, segment, key)).toString()).toBe('kept')
+      expect(await listed(store, segmentId)).toMatchObject([{ state: 'stored' }])
+    })
+
+    test('the stored form of a segment that is not there is found missing', async () => {
+      const reading = Array.fromAsync(store.readStored(randomUUID()))
+      await expect(reading).rejects.toMatchObject({ code: 'content-damaged' })
+    })
+
+    test('a plain segment is read as it lies there, whole or in ranges', async () => {
+      const bytes = randomBytes(1_500_000)
+      const segment = { segmentId: randomUUID(), sizeBytes: bytes.length, plain: true }
+      await store.writeStored(segment.segmentId, pieces(bytes), bytes.length)
+      expect((await readSegment(store, segment, key)).equals(bytes)).toBe(true)
+      for (const [start, end] of [
+        [0, 0],
+        [1, 2],
+        [65_530, 1_000_001],
+        [1_400_000, 1_500_000],
+      ] as const) {
+        expect((await readSegment(store, segment, key, { start, end })).equals(bytes.subarray(start, end))).toBe(true)
+      }
+      for (const sizeBytes of [bytes.length - 1, bytes.length + 1]) {
+        const other = readSegment(store, { ...segment, sizeBytes }, key)
+        await expect(other).rejects.toMatchObject({ code: 'content-damaged' })
+      }
+      const beyond = readSegment(store, segment, key, { start: 0, end: bytes.length + 1 })
+      await expect(beyond).rejects.toThrow('No range')
+    })
+
     test('the store says that it can take a write', async () => {
       await expect(store.check()).resolves.toBeUndefined()
     })
   })
+}
+
+const slice = (bytes: Buffer, start: number, length: number) => bytes.subarray(start, start + length)
+
+async function* breakingOff(): AsyncGenerator<Uint8Array> {
+  yield randomBytes(200_000)
+  throw new Error('broke off')
 }
 
 function digest(algorithm: string, plain: Buffer): string {

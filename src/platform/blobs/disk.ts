@@ -4,13 +4,14 @@ import type { Stats } from 'node:fs'
 import { mkdir, opendir, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { BlobStore, StoredObject } from '#core/ports.ts'
+import { readStoredFile, writeStoredFile } from './disk-stored.ts'
 import { openWriter } from './disk-writer.ts'
 import { segmentKey } from './frames.ts'
+import type { SegmentPlace } from './publish.ts'
+import { checkedSegmentId, isSegmentId } from './segment-id.ts'
 import { syncFolder } from './sync-folder.ts'
 import { startWorker, type Line, type WorkerLink } from './worker-link.ts'
-import { describeFailure, toError, type CreateRequest, type ReadRequest } from './worker-messages.ts'
-
-const SEGMENT_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+import { describeFailure, toError, type ReadRequest } from './worker-messages.ts'
 
 /** Opens the store in `dir`, creating it where it is missing. The worker starts with the first transfer. */
 export async function diskBlobStore({ dir }: { dir: string }): Promise<BlobStore> {
@@ -26,36 +27,38 @@ export async function diskBlobStore({ dir }: { dir: string }): Promise<BlobStore
     if (!link?.alive) link = startWorker()
     return link
   }
-  const stagePath = (segmentId: string) => join(staging, checked(segmentId))
   const objectPath = (segmentId: string) => objectFile(root, segmentId)
+  const placeOf = (segmentId: string): SegmentPlace => {
+    const path = objectPath(segmentId)
+    return {
+      stagePath: join(staging, segmentId),
+      objectPath: path,
+      objectFolders: [objects, dirname(dirname(path)), dirname(path)],
+    }
+  }
 
   return {
     kind: 'disk',
     async create({ segmentId, key, md5 = false }) {
-      const path = objectPath(segmentId)
-      const create: CreateRequest = {
-        stagePath: stagePath(segmentId),
-        objectPath: path,
-        objectFolders: [objects, dirname(dirname(path)), dirname(path)],
-        key: segmentKey(key, segmentId),
-        md5,
-      }
-      return openWriter(worker(), segmentId, create)
+      return openWriter(worker(), segmentId, { ...placeOf(segmentId), key: segmentKey(key, segmentId), md5 })
     },
     async *read({ segment, key, start, end }) {
       const path = objectPath(segment.segmentId)
-      const { sizeBytes } = segment
-      yield* readRange(worker(), { path, key: segmentKey(key, segment.segmentId), sizeBytes, start, end })
+      const { segmentId, sizeBytes, plain = false } = segment
+      yield* readRange(worker(), { path, key: segmentKey(key, segmentId), plain, sizeBytes, start, end })
     },
     async remove(segmentIds) {
       for (const segmentId of segmentIds) {
-        await Promise.all([stagePath(segmentId), objectPath(segmentId)].map(path => rm(path, { force: true })))
+        const place = placeOf(segmentId)
+        await Promise.all([place.stagePath, place.objectPath].map(path => rm(path, { force: true })))
       }
     },
     async *list() {
       yield* listFolder(staging, 'staged', 0)
       yield* listFolder(objects, 'stored', 2)
     },
+    readStored: segmentId => readStoredFile(objectPath(segmentId)),
+    writeStored: (segmentId, stored, storedBytes) => writeStoredFile(placeOf(segmentId), stored, storedBytes),
     check: () => probe(staging),
     async close() {
       closed = true
@@ -66,13 +69,7 @@ export async function diskBlobStore({ dir }: { dir: string }): Promise<BlobStore
 
 /** Where a finished segment lies. For backups, which take the file as it is; it never changes. */
 export function objectFile(dir: string, segmentId: string): string {
-  return join(resolve(dir), 'objects', ...fanOut(checked(segmentId)), segmentId)
-}
-
-/** The id becomes part of a path, so nothing but a UUID may pass. */
-function checked(segmentId: string): string {
-  if (!SEGMENT_ID.test(segmentId)) throw new TypeError('A segment id is a lower-case UUID')
-  return segmentId
+  return join(resolve(dir), 'objects', ...fanOut(checkedSegmentId(segmentId)), segmentId)
 }
 
 /** The end of a UUID is random in all versions, its start may be a time. */
@@ -116,7 +113,7 @@ async function* listFolder(folder: string, state: StoredObject['state'], depth: 
   for await (const entry of await opendir(folder)) {
     const path = join(folder, entry.name)
     if (depth > 0 && entry.isDirectory()) yield* listFolder(path, state, depth - 1)
-    const found = depth === 0 && SEGMENT_ID.test(entry.name) && (await findFile(path))
+    const found = depth === 0 && isSegmentId(entry.name) && (await findFile(path))
     if (found) yield { segmentId: entry.name, state, storedBytes: found.size, changedAt: Math.trunc(found.mtimeMs) }
   }
 }

@@ -59,8 +59,7 @@ export function storedSize(sizeBytes: number): number {
  * the last frame even if that is empty, so that whoever reads to the end proves that it is the end.
  */
 export function frameSpan(sizeBytes: number, start: number, end: number): FrameSpan {
-  if (!(start >= 0 && start <= end && end <= sizeBytes))
-    throw new RangeError(`No range ${start}-${end} in ${sizeBytes}`)
+  requireRange(sizeBytes, start, end)
   const firstFrame = Math.floor(start / FRAME_BYTES)
   const endFrame = end === sizeBytes ? lastFrame(sizeBytes) + 1 : Math.ceil(end / FRAME_BYTES)
   return {
@@ -70,6 +69,12 @@ export function frameSpan(sizeBytes: number, start: number, end: number): FrameS
     storedEnd: Math.min(endFrame * STORED_FRAME_BYTES, storedSize(sizeBytes)),
     skipBytes: start - firstFrame * FRAME_BYTES,
   }
+}
+
+/** Throws RangeError unless `start` to `end` (exclusive) lies within a segment of that size. */
+export function requireRange(sizeBytes: number, start: number, end: number): void {
+  if (start >= 0 && start <= end && end <= sizeBytes) return
+  throw new RangeError(`No range ${start}-${end} in ${sizeBytes}`)
 }
 
 /**

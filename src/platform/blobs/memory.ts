@@ -1,25 +1,28 @@
 /** A blob store in memory, for tests; what it keeps is in the same form as on disk. */
 import type { BlobStore, SegmentRef, SegmentWriter, StoredObject, StoredSegment } from '#core/ports.ts'
-import { damaged, frameSpan, lastFrame, openFrames, segmentKey, storedSize } from './frames.ts'
+import { damaged, frameSpan, lastFrame, openFrames, requireRange, segmentKey, storedSize } from './frames.ts'
+import { memoryDirect, type Kept, type MemoryClient } from './memory-direct.ts'
 import { segmentSealer } from './segment-sealer.ts'
 
-interface Kept {
-  bytes: Buffer
-  changedAt: number
-}
-
-export interface MemoryBlobStore extends BlobStore {
+export interface MemoryBlobStore extends BlobStore, MemoryClient {
   /** The stored bytes by segment id, for tests that look at them or damage them. */
   readonly stored: Map<string, Kept>
 }
 
-export function memoryBlobStore({ clock = Date.now }: { clock?: () => number } = {}): MemoryBlobStore {
+/** `direct`: clients may be given addresses, which `put` and `get` answer as the medium would. */
+export function memoryBlobStore({
+  clock = Date.now,
+  direct = false,
+}: { clock?: () => number; direct?: boolean } = {}): MemoryBlobStore {
   const staged = new Map<string, Buffer[]>()
   const stored = new Map<string, Kept>()
+  const medium = memoryDirect({ clock, stored })
 
   return {
     kind: 'memory',
     stored,
+    ...medium.client,
+    ...(direct && { direct: medium.access }),
     async create({ segmentId, key, md5 = false }) {
       if (staged.has(segmentId)) throw new Error(`Segment ${segmentId} is being written`)
       const chunks: Buffer[] = []
@@ -32,20 +35,37 @@ export function memoryBlobStore({ clock = Date.now }: { clock?: () => number } =
       }
       return memoryWriter(chunks, publish, () => staged.delete(segmentId))
     },
-    read: ({ segment, key, start, end }) => readFrames(stored.get(segment.segmentId), segment, key, start, end),
+    read({ segment, key, start, end }) {
+      const kept = stored.get(segment.segmentId)
+      return segment.plain ? readPlain(kept, segment, start, end) : readFrames(kept, segment, key, start, end)
+    },
     async remove(segmentIds) {
       for (const segmentId of segmentIds) {
-        stored.delete(segmentId)
-        staged.delete(segmentId)
+        for (const place of [stored, staged, medium.staged]) place.delete(segmentId)
       }
     },
     async *list(): AsyncGenerator<StoredObject> {
       for (const [segmentId, chunks] of staged) {
         yield { segmentId, state: 'staged', storedBytes: Buffer.concat(chunks).length, changedAt: clock() }
       }
-      for (const [segmentId, { bytes, changedAt }] of stored) {
-        yield { segmentId, state: 'stored', storedBytes: bytes.length, changedAt }
+      for (const [state, kept] of [
+        ['staged', medium.staged],
+        ['stored', stored],
+      ] as const) {
+        for (const [segmentId, { bytes, changedAt }] of kept) {
+          yield { segmentId, state, storedBytes: bytes.length, changedAt }
+        }
       }
+    },
+    async *readStored(segmentId) {
+      const kept = stored.get(segmentId)
+      if (!kept) throw damaged()
+      yield Buffer.from(kept.bytes)
+    },
+    async writeStored(segmentId, chunks, storedBytes) {
+      const bytes = Buffer.concat(await Array.fromAsync(chunks))
+      if (bytes.length !== storedBytes) throw damaged()
+      stored.set(segmentId, { bytes, changedAt: clock() })
     },
     async check() {},
     async close() {},
@@ -70,6 +90,12 @@ function memoryWriter(chunks: Buffer[], publish: () => StoredSegment, drop: () =
       drop()
     },
   }
+}
+
+async function* readPlain(kept: Kept | undefined, { sizeBytes }: SegmentRef, start: number, end: number) {
+  requireRange(sizeBytes, start, end)
+  if (kept?.bytes.length !== sizeBytes) throw damaged()
+  if (end > start) yield Buffer.from(kept.bytes.subarray(start, end))
 }
 
 async function* readFrames(kept: Kept | undefined, segment: SegmentRef, key: Uint8Array, start: number, end: number) {

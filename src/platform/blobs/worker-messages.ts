@@ -1,6 +1,7 @@
 /** What the main thread and the data worker say to each other. A transfer is named by the id of its line. */
 import { DomainError } from '#core/errors.ts'
 import { damaged, FRAME_BYTES } from './frames.ts'
+import type { SegmentPlace } from './publish.ts'
 
 /** One slot of shared memory; a whole number of frames, so that only the last slot of a segment is cut. */
 export const SLOT_BYTES = 4 * FRAME_BYTES
@@ -11,11 +12,7 @@ export const STEP_FRAMES = 7
 /** Steps that may be under way or unread: the back pressure of reading. Together they stay below a mebibyte. */
 export const STEPS_AHEAD = 2
 
-export interface CreateRequest {
-  stagePath: string
-  objectPath: string
-  /** Folders from the store's root down to that of `objectPath`. */
-  objectFolders: string[]
+export interface CreateRequest extends SegmentPlace {
   /** The key of the segment, not of the blob. */
   key: Uint8Array
   md5: boolean
@@ -25,6 +22,8 @@ export interface ReadRequest {
   path: string
   /** The key of the segment, not of the blob. */
   key: Uint8Array
+  /** It lies there without frames. */
+  plain: boolean
   sizeBytes: number
   start: number
   /** Exclusive. */
@@ -70,9 +69,12 @@ export function describeFailure(error: unknown): Failure {
   return { code: 'code' in error ? String(error.code) : '', message: error.message }
 }
 
+/** What a disk or a file system answers when it is full, or the account has used up its share. */
+export const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
+
 /** The error to throw for a failure in the worker; of a damaged segment it says no more than that. */
 export function toError({ code, message }: Failure): Error {
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new DomainError('storage-full', {})
+  if (NO_ROOM.has(code)) return new DomainError('storage-full', {})
   if (code === 'content-damaged') return damaged()
   return Object.assign(new Error(`Blob store: ${message}`), { code })
 }

@@ -7,6 +7,7 @@ import {
   frameSpan,
   lastFrame,
   openFrames,
+  requireRange,
   storedSize,
   STORED_FRAME_BYTES,
   TAG_BYTES,
@@ -39,7 +40,8 @@ export function startRead(request: ReadRequest, reply: Reply, ended: () => void)
     else if (failure !== undefined) reply({ did: 'fail', ...describeFailure(failure) })
   }
 
-  readSteps(request, reply, mayGoOn).then(
+  const reading = request.plain ? readPlain(request, reply, mayGoOn) : readSteps(request, reply, mayGoOn)
+  reading.then(
     () => finish(),
     error => finish(error),
   )
@@ -70,6 +72,27 @@ async function readSteps(request: ReadRequest, reply: Reply, mayGoOn: () => Prom
       frame = end
     }
     if (span.firstFrame >= span.endFrame) reply({ did: 'read', chunk: new Uint8Array(), last: true })
+  } finally {
+    await file.close()
+  }
+}
+
+const PLAIN_STEP_BYTES = STEP_FRAMES * FRAME_BYTES
+
+/** As `readSteps`, for a segment without frames. */
+async function readPlain(request: ReadRequest, reply: Reply, mayGoOn: () => Promise<boolean>): Promise<void> {
+  requireRange(request.sizeBytes, request.start, request.end)
+  const file = await openSegment(request.path)
+  const source: Source = { file, fast: true }
+  try {
+    if ((await file.stat()).size !== request.sizeBytes) throw damaged()
+    for (let at = request.start, last = false; !last && (await mayGoOn()); at += PLAIN_STEP_BYTES) {
+      const chunk = Buffer.allocUnsafeSlow(Math.min(PLAIN_STEP_BYTES, request.end - at))
+      await readExactly(source, chunk, at)
+      last = at + chunk.length === request.end
+      if (last) await file.close()
+      reply({ did: 'read', chunk: new Uint8Array(chunk.buffer), last }, [chunk.buffer])
+    }
   } finally {
     await file.close()
   }

@@ -1,9 +1,8 @@
 /** The worker's side of writing one segment to disk. */
 import { writevSync } from 'node:fs'
-import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open, rm, type FileHandle } from 'node:fs/promises'
+import { publish } from './publish.ts'
 import { segmentSealer } from './segment-sealer.ts'
-import { syncFolder } from './sync-folder.ts'
 import { describeFailure, type CreateRequest, type Reply } from './worker-messages.ts'
 
 export interface WorkerWrite {
@@ -12,9 +11,6 @@ export interface WorkerWrite {
   finish(plain: Uint8Array): void
   abort(): void
 }
-
-/** Folders whose own entry is known to be durable. */
-const durableFolders = new Set<string>()
 
 /** Answers `create`, `take`, `finish`, `abort`; after `fail` the segment has left no trace. `ended` is called once. */
 export function startWrite(request: CreateRequest, reply: Reply, ended: () => void): WorkerWrite {
@@ -98,19 +94,4 @@ async function writeRest(file: FileHandle, rest: Uint8Array): Promise<void> {
 
 function free({ buffer, byteLength }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
-}
-
-/** Gives the synced stage its final name; durable once it resolves, without a trace when it rejects. */
-async function publish({ stagePath, objectPath, objectFolders }: CreateRequest): Promise<void> {
-  const folder = dirname(objectPath)
-  const known = durableFolders.has(folder)
-  if (!known) await mkdir(folder, { recursive: true, mode: 0o700 })
-  await rename(stagePath, objectPath)
-  try {
-    await Promise.all((known ? [folder] : objectFolders).map(syncFolder))
-  } catch (error) {
-    await rm(objectPath, { force: true })
-    throw error
-  }
-  durableFolders.add(folder)
 }
