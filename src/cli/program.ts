@@ -8,6 +8,7 @@ import { configHelp } from './config-help.ts'
 import { explain } from './errors.ts'
 import { addGroupCommands } from './group.ts'
 import { addJobCommands, addKeyCommands, addVerifyCommand } from './maintenance.ts'
+import { addMigrateCommand } from './migrate.ts'
 import { addServeCommands } from './serve.ts'
 import { addGrantCommands, addSpaceCommands } from './space.ts'
 import { print } from './terminal.ts'
@@ -38,6 +39,7 @@ Examples:
   entrepot apply partners.yaml              make users, spaces and grants as the file says
   entrepot user create clerk --home inbox   add a user, print his password
   entrepot backup /mnt/backup/today         copy everything while the server runs
+  entrepot migrate --to-postgres URL        copy everything to its next home
   entrepot verify --content                 read every content back and compare its hash
 
 Configuration is by environment variables: entrepot help config`
@@ -62,6 +64,7 @@ function buildProgram(): Command {
   addAuditCommands(inTenant(program, 'audit', 'list events, verify and seal the audit log'))
   addVerifyCommand(program.command('verify'))
   addBackupCommand(program.command('backup <dir>'))
+  addMigrateCommand(program.command('migrate'))
   addKeyCommands(program.command('keys').description('master keys'))
   addJobCommands(program.command('jobs').description('background work'))
   program.commandsGroup('Help:')

@@ -8,6 +8,7 @@ import { CommandFailed, print, printTable, showTime } from './terminal.ts'
 
 interface CreateOptions extends TenantOption {
   expires?: string
+  addresses?: string[]
   allow?: string[]
   in?: string
 }
@@ -17,6 +18,7 @@ export function addTokenCommands(token: Command): void {
     .command('create <login> <name>')
     .description('make an access token and print its secret, once')
     .option('--expires <duration>', 'such as 90d')
+    .option('--addresses <ranges...>', 'only from these addresses, such as 10.0.0.0/8')
     .option('--allow <actions...>', 'only these actions')
     .option('--in <path>', 'only in this space or folder (with --allow)')
     .action(create)
@@ -33,10 +35,12 @@ async function create(login: string, name: string, options: CreateOptions): Prom
       principalId: (await userNamed(ctx, login)).id,
       name,
       ...(actions !== undefined && { scope: [{ actions, ...(nodeId !== undefined && { nodeId }) }] }),
+      ...(options.addresses && { ipRanges: options.addresses }),
       ...(options.expires !== undefined && { expiresAt: momentAfter(ctx.clock(), options.expires) }),
     })
     print(`created token ${name} of ${login}`)
     print(`secret: ${secret}`)
+    print(`as an API key: Authorization: apikey ${login}:${secret}`)
   })
 }
 
