@@ -29,6 +29,8 @@ export interface StartOptions {
 
 export interface Running extends Started {
   wire: Wire
+  /** How to speak to the API for document filing, where there is one. */
+  documents?: Wire
   /** A whole listing request, or undefined where the target cannot list so. `limit` undefined: everything. */
   list(folder: string, page: { limit: number; start: number }): { request: string; entries: EntryCount } | undefined
 }

@@ -15,6 +15,8 @@ import {
   type Target,
 } from './bench.ts'
 import { killAll } from './children.ts'
+import { direct } from './direct.ts'
+import { documents } from './documents.ts'
 import { listing } from './listing.ts'
 import { describeMachine, roomyFolder } from './machine.ts'
 import { memory } from './memory.ts'
@@ -25,7 +27,7 @@ import { small } from './small.ts'
 import { startup } from './startup.ts'
 import { transfer } from './transfer.ts'
 
-const scenarios: readonly Scenario[] = [transfer, small, listing, memory, startup]
+const scenarios: readonly Scenario[] = [transfer, small, listing, documents, direct, memory, startup]
 
 const fullSizes: Sizes = {
   bigBytes: 1024 * MiB,

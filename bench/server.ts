@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { freePort, startProgram } from './children.ts'
 import { requestHead, type Wire } from './connection.ts'
-import { subject, type Running, type Target } from './bench.ts'
+import { subject, type Installation, type Running, type Target } from './bench.ts'
 
 const repository = join(import.meta.dirname, '..')
 const entry = join(repository, 'src/main.ts')
@@ -26,15 +26,27 @@ const state = (folders: readonly string[]) => ({
   ],
 })
 
-/** Runs one of Entrepot's commands; rejects with what it said. */
-async function runCommand(command: readonly string[], env: Record<string, string>): Promise<void> {
+/** Runs one of Entrepot's commands and answers its output; rejects with what it said of a failure. */
+async function runCommand(command: readonly string[], env: Record<string, string>): Promise<string> {
   const running = spawn(process.execPath, [entry, ...command], {
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   })
   const said = text(running.stderr)
+  const output = text(running.stdout)
   const [code] = await once(running, 'close')
   if (code !== 0) throw new Error(`entrepot ${command[0]} ended with ${code}: ${(await said).trim()}`)
+  return output
+}
+
+const tokenName = 'bench'
+
+/** The header of an API key, made before the server starts. */
+async function makeKey(env: Record<string, string>): Promise<string> {
+  const said = await runCommand(['token', 'create', account.username, tokenName], env)
+  const [header] = /Authorization: apikey \S+/.exec(said) ?? []
+  if (!header) throw new Error(`no API key in ${said}`)
+  return `${header}\r\n`
 }
 
 async function login(port: number): Promise<string> {
@@ -54,7 +66,7 @@ const listing =
     entries: { pattern: '"metaUri"', count: limit },
   })
 
-async function start(root: string, env: Record<string, string>): Promise<Running> {
+async function start(root: string, env: Record<string, string>, key: string): Promise<Running> {
   const port = await freePort()
   const adminPort = await freePort()
   const started = await startProgram({
@@ -66,7 +78,7 @@ async function start(root: string, env: Record<string, string>): Promise<Running
   })
   try {
     const wire: Wire = { port, filesPath: '/2.0/files', headers: await login(port), multipart: true }
-    return { ...started, wire, list: listing(wire) }
+    return { ...started, wire, documents: { ...wire, headers: key }, list: listing(wire) }
   } catch (error) {
     await started.stop()
     throw error
@@ -82,13 +94,21 @@ export async function findServer(): Promise<Target> {
     version: String(version),
     durability:
       'SHA-256, encrypted, file and folder fsynced, then one database transaction with its event, synchronous=FULL',
-    install: async (root, folders) => {
-      const env = { ENTREPOT_DATA_DIR: join(root, 'store'), ENTREPOT_LOG_LEVEL: 'warn' }
-      const file = join(root, 'state.yaml')
-      await mkdir(env.ENTREPOT_DATA_DIR)
-      await writeFile(file, JSON.stringify(state(folders)))
-      for (const command of [['init'], ['apply', file]]) await runCommand(command, env)
-      return { start: ({ processes = 1 } = {}) => start(root, { ...env, ENTREPOT_WORKERS: String(processes) }) }
-    },
+    install: (root, folders) => installServer(root, folders),
   }
+}
+
+/** `more`: variables beside those of every measurement. */
+export async function installServer(
+  root: string,
+  folders: readonly string[],
+  more: Record<string, string> = {},
+): Promise<Installation> {
+  const env = { ENTREPOT_DATA_DIR: join(root, 'store'), ENTREPOT_LOG_LEVEL: 'warn', ...more }
+  const file = join(root, 'state.yaml')
+  await mkdir(env.ENTREPOT_DATA_DIR)
+  await writeFile(file, JSON.stringify(state(folders)))
+  for (const command of [['init'], ['apply', file]]) await runCommand(command, env)
+  const key = await makeKey(env)
+  return { start: ({ processes = 1 } = {}) => start(root, { ...env, ENTREPOT_WORKERS: String(processes) }, key) }
 }
