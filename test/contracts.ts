@@ -9,7 +9,10 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const tools = resolve('../shared/tools/contract-diff.mjs')
-const contracts = [{ dialect: 'mft', file: resolve('../shared/contracts/mft-2.0.json') }]
+const contracts = [
+  { dialect: 'mft', file: resolve('../shared/contracts/mft-2.0.json') },
+  { dialect: 'coredata', file: resolve('../shared/contracts/coredata-files-2.json') },
+]
 
 if (!existsSync(tools)) {
   console.log('SKIPPED: the contract checker is not here')

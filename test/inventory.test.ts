@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { coredataDescription } from '#dialects/coredata/index.ts'
 import { mftDescription } from '#dialects/mft/index.ts'
 
-const dialects = [mftDescription]
+const dialects = [mftDescription, coredataDescription]
 
 /** `contracts/<dialect>.json`: everything a dialect must answer. */
 const inventoryOf = (name: string) =>
@@ -26,7 +27,7 @@ describe.each(dialects)('$name', ({ name, prefix, operations, tags }) => {
   })
 })
 
-test('signing in is the only operation without a session', () => {
+test('only signing in, and contents under signed addresses, ask for no account', () => {
   const open = dialects.flatMap(({ operations }) => operations.filter(({ access }) => access === 'public'))
-  expect(open.map(({ id }) => id)).toEqual(['loginBasic'])
+  expect(open.map(({ id }) => id)).toEqual(['loginBasic', 'putBlob', 'getBlob'])
 })

@@ -61,7 +61,7 @@ export const test = base.extend<{ mft: MftWorld }>({
   },
 })
 
-async function loadChecker(violations: unknown[]): Promise<(exchange: object) => void> {
+export async function loadChecker(violations: unknown[]): Promise<(exchange: object) => void> {
   if (!existsSync(checkerUrl)) return () => {}
   const { createChecker } = (await import(checkerUrl.href)) as { createChecker: (contracts: unknown) => Checker }
   const { loadContracts } = (await import(new URL('openapi.mjs', checkerUrl).href)) as {
@@ -126,7 +126,7 @@ async function populateSpaces(world: World) {
 }
 
 /** As after a login, without the time that a password takes. */
-async function openSession({ user, ctx }: WorldUser): Promise<string> {
+export async function openSession({ user, ctx }: WorldUser): Promise<string> {
   const { client, address } = ctx.actor
   const { secret } = await inTx(ctx, ctx =>
     createSession(ctx, { principalId: user.id, factors: ['password'], client, address }),
@@ -134,7 +134,7 @@ async function openSession({ user, ctx }: WorldUser): Promise<string> {
   return `sp-http-usr=${user.login}; sp-http-ses=${secret.toString('base64')}`
 }
 
-function sender(app: FastifyInstance, check: Means['check']) {
+export function sender(app: FastifyInstance, check: Means['check']) {
   return async (method: string, path: string, { headers = {}, payload, as }: Sent = {}): Promise<Answer> => {
     const sent = { ...headers, ...(as && { cookie: as }) }
     const response = await app.inject({

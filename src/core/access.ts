@@ -183,7 +183,8 @@ export function requireAction(allowed: ActionSet, action: Action | readonly Acti
   if (hasAction(allowed, action)) return
   if ((allowed & (actions.list | actions.read)) === 0)
     throw new DomainError('not-found', { what: 'node', id: String(node.id) })
-  throw new DomainError('forbidden', { action: typeof action === 'string' ? action : action.join(' or ') })
+  const wanted = typeof action === 'string' ? action : action.join(' or ')
+  throw new DomainError('forbidden', { action: wanted, nodeId: node.id })
 }
 
 /** Ids of the spaces that the actor may list by grants of his own or of his groups; open ones that he must know are left out. */

@@ -1,7 +1,8 @@
 /** Every error the domain can answer with, and the facts a dialect needs to word it. */
 export interface ErrorDetails {
   'not-found': { what: Subject; id: string }
-  forbidden: { action: string }
+  /** `nodeId`: where it was asked for, if at a node. */
+  forbidden: { action: string; nodeId?: number }
   'not-signed-in': { reason: 'missing' | 'unknown' | 'expired' | 'address' | 'account' }
   'wrong-credentials': Record<never, never>
   throttled: { retryAfterMs: number }

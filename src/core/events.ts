@@ -1,6 +1,7 @@
 /** Facts for the audit log. Each is written in the transaction of what it tells, with the jobs that follow from it. */
 import { prepared } from '#db/prepared.ts'
 import type { Ctx, TxCtx } from './ctx.ts'
+import type { DomainError } from './errors.ts'
 import { enqueueFollowUps } from './jobs.ts'
 
 export type EventType =
@@ -160,3 +161,22 @@ export async function recordRefusal(ctx: Ctx, event: Omit<DomainEvent, 'outcome'
     await recordEvent(tx, { ...event, outcome: 'refused' })
   })
 }
+
+/**
+ * The same for what somebody may not do at a node. For whoever answers a request: the transaction that refused it left nothing.
+ * Refusals that name no node have been recorded where they were made.
+ */
+export async function recordForbidden(ctx: Ctx, { details }: DomainError<'forbidden'>): Promise<void> {
+  const { action, nodeId } = details
+  if (nodeId === undefined) return
+  const node = await findSpaceOf(ctx, nodeId)
+  await recordRefusal(ctx, {
+    type: 'access.refused',
+    spaceId: node?.spaceId ?? null,
+    subject1: `node:${nodeId}`,
+    facts: { action },
+  })
+}
+
+const findSpaceOf = (ctx: Ctx, nodeId: number) =>
+  ctx.db.selectFrom('node').select('spaceId').where('id', '=', nodeId).executeTakeFirst()
