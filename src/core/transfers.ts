@@ -161,9 +161,9 @@ export async function appendUpload(
   const upload = await openForBytes(ctx, input.uploadId)
   const startByte = input.startByte ?? upload.receivedBytes
   requireNoGap(upload, startByte)
-  const segment = await receiveSegment(ctx, unwrapKey(ctx, upload), body, { startByte, md5: input.md5 ?? false })
+  const bytes = input.exactBytes === undefined ? body : exactly(input.exactBytes, body)
+  const segment = await receiveSegment(ctx, unwrapKey(ctx, upload), bytes, { startByte, md5: input.md5 ?? false })
   return keepSegment(ctx, upload, segment, async ctx => {
-    if (input.exactBytes !== undefined) requireExactly(input.exactBytes, segment.sizeBytes)
     const current = await lockUpload(ctx, upload.id, 'receiving')
     requireNoGap(current, startByte)
     const dropped = await cutFrom(ctx, upload.blobId, startByte)
@@ -215,8 +215,15 @@ function requireNoGap(upload: Upload, startByte: number): void {
   throw new DomainError('upload-out-of-order', { expectedStart: upload.receivedBytes, givenStart: startByte })
 }
 
-function requireExactly(expectedBytes: number, receivedBytes: number): void {
-  if (expectedBytes !== receivedBytes) throw new DomainError('upload-incomplete', { expectedBytes, receivedBytes })
+/** A body that must have so many bytes; one that has more is not read to its end. */
+async function* exactly(expectedBytes: number, body: Body): AsyncGenerator<Uint8Array> {
+  let receivedBytes = 0
+  for await (const chunk of body) {
+    receivedBytes += chunk.byteLength
+    if (receivedBytes > expectedBytes) break
+    yield chunk
+  }
+  if (receivedBytes !== expectedBytes) throw new DomainError('upload-incomplete', { expectedBytes, receivedBytes })
 }
 
 /** Books a received segment; when that fails its bytes go, when it succeeds those it replaced go. */

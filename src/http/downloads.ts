@@ -140,9 +140,10 @@ export async function sendContent(
 }
 
 function begin(reply: RawReply, content: Content, selection: Selection): ServerResponse {
-  reply.hijack()
   const headers = { ...reply.getHeaders(), ...contentHeaders(content, selection) }
-  return reply.raw.writeHead(selection.status, headers)
+  const answer = reply.raw.writeHead(selection.status, headers)
+  reply.hijack() // only now: a header that Node refuses is still answered in words
+  return answer
 }
 
 function contentHeaders(content: Content, selection: Selection): OutgoingHttpHeaders {

@@ -142,7 +142,7 @@ async function replaceContent(
     if (hasBody(request)) throw new DomainError('invalid-input', { field: 'body', rule: 'either a body or blob_name' })
     return storeBlobAsVersion(ctx, {
       blobId: blobIdOf(blob),
-      expectedMd5: digest.toLowerCase(),
+      expectedMd5: digest,
       version: change,
       mediaType: uploaded => byName ?? (uploaded === '' ? current.mediaType : uploaded),
     })

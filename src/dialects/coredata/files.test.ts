@@ -233,6 +233,15 @@ describe('updateFile', () => {
     expect(await brokenNodes(coredata.world.system)).toEqual([])
   })
 
+  test('of changes at once none takes back what another one said', async ({ coredata }) => {
+    const id = await createdId(createFile(coredata))
+    const names = { filename: 'a.txt', title: 'A', parent: coredata.folder.id }
+    const said = [{ tags: 'one, two' }, {}, { dynatype: 'Memo' }, {}]
+    const answers = await Promise.all(said.map(fields => update(coredata, id, { ...names, ...fields })))
+    expect(statuses(answers)).toEqual([204, 204, 204, 204])
+    expect(await showFile(coredata, id)).toMatchObject({ tags: ['one', 'two'], dynatype: { title: 'Memo' } })
+  })
+
   test('a name that is taken may be taken again, and stays what it is in path views', async ({ coredata }) => {
     await createdId(createFile(coredata))
     const id = await createdId(createFile(coredata, { filename: 'b.txt' }))

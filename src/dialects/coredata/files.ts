@@ -3,7 +3,7 @@ import { Type as T, type Static } from 'typebox'
 import type { FastifyRequest } from 'fastify'
 import { storeBlob } from '#core/blob-uploads.ts'
 import type { Ctx } from '#core/ctx.ts'
-import { DomainError } from '#core/errors.ts'
+import { DomainError, isDomainError } from '#core/errors.ts'
 import { searchFiles, type FileQuery } from '#core/file-search.ts'
 import { loadMetadata } from '#core/metadata.ts'
 import { changeNode } from '#core/node-change.ts'
@@ -140,10 +140,7 @@ export const fileOperations = [
       415: refusals[415],
     },
     handler: async ({ ctx, params, body, reply }) => {
-      const node = await getFileByUid(ctx, params.file_id)
-      const before = loadExtras<FileExtras>(await loadMetadata(ctx, { nodeId: node.id, namespace: NAMESPACE }))
-      const fields = await checkFileFields(ctx, body, before)
-      await changeNode(ctx, { nodeId: node.id, ...placementOf(fields) })
+      await updateFile(ctx, params.file_id, body)
       return reply.code(204).send()
     },
   }),
@@ -182,6 +179,24 @@ async function listFiles(
     ...readTitleFilters(query),
   })
   return presentList(request, page, { total, objects: await presentFiles(ctx, rows) })
+}
+
+const MAX_TRIES = 20
+
+/** What is not said stays, so it must still be there when the rest is written: who was overtaken looks again. */
+async function updateFile(ctx: Ctx, uid: string, said: SaidOfFile): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    const { id: nodeId, revision: expectedRevision } = await getFileByUid(ctx, uid)
+    const before = loadExtras<FileExtras>(await loadMetadata(ctx, { nodeId, namespace: NAMESPACE }))
+    const fields = await checkFileFields(ctx, said, before)
+    try {
+      await changeNode(ctx, { nodeId, expectedRevision, ...placementOf(fields) })
+      return
+    } catch (error) {
+      if (!isDomainError(error, 'revision-conflict')) throw error
+      if (tries === MAX_TRIES) throw new DomainError('busy', {})
+    }
+  }
 }
 
 function createFile(ctx: Ctx, request: FastifyRequest): Promise<Placed> {
