@@ -8,7 +8,7 @@ test('an empty environment gives the documented defaults', () => {
     port: 8080,
     adminPort: 8081,
     workers: 1,
-    dialects: ['mft'],
+    dialects: ['mft', 'coredata'],
   })
   expect(settingsOf(readConfig({}))).toEqual(defaultSettings)
 })

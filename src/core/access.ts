@@ -202,6 +202,7 @@ async function spacesWithAccess(db: Kysely<Schema>, actor: Actor): Promise<Guard
     .select(['node.id', 'node.tenantId', 'node.accessId'])
     .where('node.state', '=', 'live')
     .where('node.tenantId', '=', actor.tenantId)
+    .orderBy('node.id')
   if (actor.kind === 'system') return spaces.execute()
   return spaces
     .where('node.accessId', 'in', granted =>
