@@ -1,5 +1,4 @@
 /** The blob store in an S3 bucket; docs/blob-format.md says where and in what form. */
-import { setFlagsFromString } from 'node:v8'
 import {
   GetBucketEncryptionCommand,
   ListObjectsV2Command,
@@ -24,9 +23,6 @@ const CHECK_TIMEOUT_MS = 5_000
 
 /** Opens the store. Throws BlobsRefused when the bucket cannot be used as it is configured. */
 export async function s3BlobStore({ log, clock = Date.now, ...place }: S3Options): Promise<BlobStore> {
-  // The space for young objects stays as small as it begins: bytes of S3 come in many small pieces with much around them, for
-  // which it would grow to 48 MiB at the first large file and stay so.
-  setFlagsFromString('--semi-space-growth-factor=1')
   const client = openClient(place)
   const bucket: Bucket = { client, name: place.bucket, prefix: place.prefix }
   const signer = place.publicEndpoint ? openClient(place, place.publicEndpoint) : client
