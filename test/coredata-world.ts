@@ -2,7 +2,6 @@
  * The fixture `coredata`: the API over a world with spaces, a project, a folder, and users with keys; every answer is held
  * against the contract.
  */
-import { existsSync } from 'node:fs'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { expect } from 'vitest'
 import { setGrant } from '#core/grants.ts'
@@ -12,15 +11,9 @@ import { createSpace } from '#core/spaces.ts'
 import { createToken } from '#core/tokens.ts'
 import { coredata } from '#dialects/coredata/index.ts'
 import { routableUrl } from '#http/addresses.ts'
+import { loadChecker } from '#test/contract-checker.ts'
 import { put } from '#test/tree.ts'
 import { test as base, type World, type WorldUser } from '#test/world.ts'
-
-/** Where the conformance checker lies beside a clone. Clones without it go without that second opinion. */
-const checkerUrl = new URL('../../shared/tools/lib/checker.mjs', import.meta.url)
-
-interface Checker {
-  check(exchange: object): unknown[]
-}
 
 export interface Answer {
   status: number
@@ -76,22 +69,12 @@ export const test = base.extend<{ coredata: CoredataWorld }>({
     const app = Fastify({ routerOptions: { maxParamLength: 8192 }, rewriteUrl: routableUrl })
     await app.register(coredata, { deps: world.deps })
     const violations: unknown[] = []
-    await use(await populate({ world, app, check: await loadChecker(violations) }))
+    await use(await populate({ world, app, check: await loadChecker('coredata', violations) }))
     await app.close()
     await world.deps.reads.close()
     expect(violations).toEqual([])
   },
 })
-
-export async function loadChecker(violations: unknown[]): Promise<(exchange: object) => void> {
-  if (!existsSync(checkerUrl)) return () => {}
-  const { createChecker } = (await import(checkerUrl.href)) as { createChecker: (contracts: unknown) => Checker }
-  const { loadContracts } = (await import(new URL('openapi.mjs', checkerUrl).href)) as {
-    loadContracts: (dialects: string[]) => Promise<unknown>
-  }
-  const checker = createChecker(await loadContracts(['coredata']))
-  return exchange => void violations.push(...checker.check(exchange))
-}
 
 interface Means {
   world: World

@@ -4,7 +4,8 @@ import { describe, expect } from 'vitest'
 import { brokenNodes, wrongTotals } from '#test/tree.ts'
 import { mft } from '#dialects/mft/index.ts'
 import { idIn, test as base, type Answer, type Caller, type CoredataWorld } from '#test/coredata-world.ts'
-import { loadChecker, multipart, openSession, sender, type Sent } from '#test/mft-world.ts'
+import { loadChecker } from '#test/contract-checker.ts'
+import { multipart, openSession, sender, type Sent } from '#test/mft-world.ts'
 
 /** One server with both doors. Over MFT, the folder of the world is at `/Space/Project/Drawings`. */
 interface Doors extends CoredataWorld {
@@ -38,7 +39,7 @@ const test = base.extend<{ doors: Doors }>({
   doors: async ({ coredata }, use) => {
     await coredata.app.register(mft, { deps: coredata.world.deps })
     const violations: unknown[] = []
-    await use(await openDoors(coredata, await loadChecker(violations)))
+    await use(await openDoors(coredata, await loadChecker('mft', violations)))
     expect(violations).toEqual([])
     const { system } = coredata.world
     expect({ totals: await wrongTotals(system), nodes: await brokenNodes(system) }).toEqual({ totals: [], nodes: [] })

@@ -1,5 +1,4 @@
 /** The fixture `mft`: the API over a world with spaces, users and their cookies; every answer is held against the contract. */
-import { existsSync } from 'node:fs'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { expect } from 'vitest'
 import { inTx } from '#core/ctx.ts'
@@ -11,14 +10,8 @@ import { createSpace } from '#core/spaces.ts'
 import { updateUser } from '#core/users.ts'
 import { mft } from '#dialects/mft/index.ts'
 import { routableUrl } from '#http/addresses.ts'
+import { loadChecker } from '#test/contract-checker.ts'
 import { test as base, type World, type WorldUser } from '#test/world.ts'
-
-/** Where the conformance checker lies beside a clone. Clones without it go without that second opinion. */
-const checkerUrl = new URL('../../shared/tools/lib/checker.mjs', import.meta.url)
-
-interface Checker {
-  check(exchange: object): unknown[]
-}
 
 export interface Answer {
   status: number
@@ -53,23 +46,13 @@ export const test = base.extend<{ mft: MftWorld }>({
     const app = Fastify({ routerOptions: { maxParamLength: 8192 }, rewriteUrl: routableUrl })
     await app.register(mft, { deps: world.deps })
     const violations: unknown[] = []
-    const made = await populate({ world, app, check: await loadChecker(violations) })
+    const made = await populate({ world, app, check: await loadChecker('mft', violations) })
     await use(made)
     await app.close()
     await world.deps.reads.close()
     expect(violations).toEqual([])
   },
 })
-
-export async function loadChecker(violations: unknown[]): Promise<(exchange: object) => void> {
-  if (!existsSync(checkerUrl)) return () => {}
-  const { createChecker } = (await import(checkerUrl.href)) as { createChecker: (contracts: unknown) => Checker }
-  const { loadContracts } = (await import(new URL('openapi.mjs', checkerUrl).href)) as {
-    loadContracts: (dialects: string[]) => Promise<unknown>
-  }
-  const checker = createChecker(await loadContracts(['mft']))
-  return exchange => void violations.push(...checker.check(exchange))
-}
 
 interface Means {
   world: World

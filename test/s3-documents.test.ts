@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { describe, expect, test as base } from 'vitest'
 import type { S3Place } from '#platform/blobs/location.ts'
-import { loadChecker } from '#test/coredata-world.ts'
+import { loadChecker } from '#test/contract-checker.ts'
 import { multipart } from '#test/mft-world.ts'
 import { clientOf, signIn, type Client } from './faults/client.ts'
 import { account, openSite, type Site } from './faults/server.ts'
@@ -44,7 +44,7 @@ const test = base.extend<{ documents: Documents }>({
     const server = await site.start()
     const client = clientOf(server, await signIn(server))
     const key = await makeKey(site)
-    const send = sender(server.url, key, await loadChecker(violations))
+    const send = sender(server.url, key, await loadChecker('coredata', violations))
     const { raw } = await send('GET', '/api/v2/spaces/')
     const { objects } = JSON.parse(raw.toString()) as { objects: { filespace: string }[] }
     await use({ site, bucket, url: server.url, client, send, filespace: objects[0]?.filespace ?? '' })

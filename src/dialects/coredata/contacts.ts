@@ -1,6 +1,14 @@
 /** Contacts: persons and organisations that files and projects are about, shared by the whole tenant. */
 import { Type as T, type Static } from 'typebox'
-import { createContact, getContact, listContacts, type Contact as CoreContact } from '#core/contacts.ts'
+import {
+  createContact,
+  getContact,
+  listContacts,
+  requireContacts,
+  type Contact as CoreContact,
+} from '#core/contacts.ts'
+import type { Ctx } from '#core/ctx.ts'
+import { isDomainError } from '#core/errors.ts'
 import { json } from '#http/request-body.ts'
 import { documentFields, presentDocument } from './document.ts'
 import { DynatypeRef } from './dynatypes.ts'
@@ -110,5 +118,17 @@ function presentContact(contact: CoreContact): Static<typeof Contact> {
     resource_uri: `/api/v2/contacts/${id}/`,
     role,
     status,
+  }
+}
+
+/** Whether all of these are contacts that the caller may link; a key that reaches no contacts may still link none. */
+export async function areContacts(ctx: Ctx, ids: readonly string[]): Promise<boolean> {
+  if (ids.length === 0) return true
+  try {
+    await requireContacts(ctx, ids)
+    return true
+  } catch (error) {
+    if (isDomainError(error)) return false
+    throw error
   }
 }

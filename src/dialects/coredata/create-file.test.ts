@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect } from 'vitest'
+import { actionSet } from '#core/permissions.ts'
+import { createToken } from '#core/tokens.ts'
 import {
   announce,
   contentOf,
@@ -320,4 +322,19 @@ describe('createFile', () => {
     expect(nobody).toMatchObject({ status: 401, raw: empty })
     expect(await inFolder(coredata)).toEqual([])
   })
+})
+
+test('a key that reaches one space only creates files there, and none elsewhere', async ({ coredata }) => {
+  const { users, space, folder, elsewhere, send } = coredata
+  const scope = [{ actions: actionSet(['list', 'read', 'create']), nodeId: space.spaceId }]
+  const holder = { principalId: users.editor.user.id, name: 'narrow', scope }
+  const { secret } = await createToken(users.editor.ctx, holder)
+  const create = (parent: string) => {
+    const form = formOf([...fieldParts({ filename: 'a.txt', title: 'A', parent }), contentPart()])
+    return send('POST', files, { ...form, headers: { ...form.headers, authorization: `apikey editor:${secret}` } })
+  }
+
+  expect(await create(folder.id)).toMatchObject({ status: 201 })
+  expect(await create(elsewhere.filespace)).toMatchObject({ status: 400 })
+  expect(await inFolder(coredata)).toEqual(['a.txt'])
 })

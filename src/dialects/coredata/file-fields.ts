@@ -1,9 +1,9 @@
 /** What clients say of a file, checked before anything changes; every wrong field is named. */
-import { requireContacts } from '#core/contacts.ts'
 import type { Ctx } from '#core/ctx.ts'
 import { isDomainError } from '#core/errors.ts'
 import { checkName } from '#core/names.ts'
 import type { Node } from '#core/nodes.ts'
+import { areContacts } from './contacts.ts'
 import { findContainer } from './containers.ts'
 import { defaultDynatype, isDynatype } from './dynatypes.ts'
 import { listed } from './extras.ts'
@@ -71,16 +71,6 @@ const isText = (text: string) => !text.includes('\0') && text.isWellFormed()
 function isName(filename: string): boolean {
   try {
     return checkName(filename) !== ''
-  } catch (error) {
-    if (isDomainError(error)) return false
-    throw error
-  }
-}
-
-async function areContacts(ctx: Ctx, ids: readonly string[]): Promise<boolean> {
-  try {
-    await requireContacts(ctx, ids)
-    return true
   } catch (error) {
     if (isDomainError(error)) return false
     throw error

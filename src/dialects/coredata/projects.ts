@@ -1,6 +1,5 @@
 /** Projects: the spaces right below a space. They follow the grants and the policy of that space. */
 import { Type as T, type Static } from 'typebox'
-import { requireContacts } from '#core/contacts.ts'
 import { inTx, type Ctx } from '#core/ctx.ts'
 import { isDomainError } from '#core/errors.ts'
 import { addMetadata } from '#core/metadata.ts'
@@ -9,6 +8,7 @@ import { getSpaceByUid, listSpaces, type SpaceEntry } from '#core/space-list.ts'
 import type { Space } from '#core/space-rows.ts'
 import { createSpace, type SpacePolicy } from '#core/spaces.ts'
 import { json } from '#http/request-body.ts'
+import { areContacts } from './contacts.ts'
 import { getProjectByUid } from './containers.ts'
 import { documentFields, identifierOf, NAMESPACE, placeOf, presentDocument, spacePath, SpaceRef } from './document.ts'
 import { DynatypeRef } from './dynatypes.ts'
@@ -166,17 +166,6 @@ async function checkReferences(ctx: Ctx, body: ProjectCreate): Promise<Space> {
 function isDate(text: string): boolean {
   const time = /^\d{4}-\d{2}-\d{2}$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : NaN
   return !Number.isNaN(time) && new Date(time).toISOString().startsWith(text)
-}
-
-async function areContacts(ctx: Ctx, ids: readonly string[]): Promise<boolean> {
-  if (ids.length === 0) return true
-  try {
-    await requireContacts(ctx, ids)
-    return true
-  } catch (error) {
-    if (isDomainError(error)) return false
-    throw error
-  }
 }
 
 async function findTopSpace(ctx: Ctx, uid: string): Promise<Space | undefined> {
