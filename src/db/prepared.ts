@@ -41,35 +41,35 @@ export const prepared = <A extends object, R>(build: Build<A, R>) => prepare(bui
 export const remembered = <A extends object, R>(build: Build<A, R>) => prepare(build, true)
 
 function prepare<A extends object, R>(build: Build<A, R>, remember: boolean) {
-  const compiled = new WeakMap<object, CompiledQuery<R>>()
+  const plans = new WeakMap<object, Plan<A, R>>()
   const memories = new WeakMap<object, Memory<R>>()
-  const compile = (db: Kysely<Schema>): CompiledQuery<R> => {
+  const planOf = (db: Kysely<Schema>): Plan<A, R> => {
     const { adapter } = db.getExecutor()
-    const known = compiled.get(adapter)
+    const known = plans.get(adapter)
     if (known) return known
     // The marker travels through Kysely as an opaque value and comes out in `parameters`.
     const query = build(db, name => new Placeholder(name) as unknown as A[typeof name]).compile()
-    compiled.set(adapter, query)
-    return query
+    const slots = query.parameters.map(value => (value instanceof Placeholder ? (value.name as keyof A) : undefined))
+    const plan = { query, slots, named: [...new Set(slots.filter(name => name !== undefined))] }
+    plans.set(adapter, plan)
+    return plan
   }
   const memoryOf = (db: Kysely<Schema>, state: number): Memory<R> => {
     const known = memories.get(db)
     if (known?.state === state && known.answers.size < MAX_REMEMBERED) return known
-    const fresh = { state, answers: new Map<string, R[]>() }
+    const fresh = { state, answers: new Map<unknown, R[]>() }
     memories.set(db, fresh)
     return fresh
   }
   return async (db: Kysely<Schema>, args: A): Promise<R[]> => {
-    const query = compile(db)
-    const parameters = query.parameters.map(value =>
-      value instanceof Placeholder ? args[value.name as keyof A] : value,
-    )
+    const { query, slots, named } = planOf(db)
     const connection = direct.get(db)
-    if (!connection) return (await db.executeQuery<R>({ ...query, parameters })).rows
-    const ask = () => connection.run(query.sql, parameters) as R[] // what the query was built to answer
+    const fill = () => slots.map((name, at) => (name === undefined ? query.parameters[at] : args[name]))
+    if (!connection) return (await db.executeQuery<R>({ ...query, parameters: fill() })).rows
+    const ask = () => connection.run(query.sql, fill()) as R[] // what the query was built to answer
     if (!remember || !connection.state) return ask()
     const { answers } = memoryOf(db, connection.state())
-    const key = JSON.stringify(parameters)
+    const key = keyOf(args, named)
     const known = answers.get(key)
     if (known) return known
     const rows = ask()
@@ -80,10 +80,29 @@ function prepare<A extends object, R>(build: Build<A, R>, remember: boolean) {
   }
 }
 
+interface Plan<A, R> {
+  query: CompiledQuery<R>
+  /** The argument that each parameter takes its value from; undefined for one that is always the same. */
+  slots: readonly (keyof A | undefined)[]
+  named: readonly (keyof A)[]
+}
+
 interface Memory<R> {
   state: number
-  /** By the query's parameters. */
-  answers: Map<string, R[]>
+  /** By the query's arguments. */
+  answers: Map<unknown, R[]>
+}
+
+/** Most queries have one argument, which is its own key; several stand with their lengths, so that no two lists look the same. */
+function keyOf<A>(args: A, named: readonly (keyof A)[]): unknown {
+  const [only] = named
+  if (only !== undefined && named.length === 1) return args[only]
+  let key = ''
+  for (const name of named) {
+    const text = String(args[name])
+    key += `${text.length}:${text}`
+  }
+  return key
 }
 
 /** Answers of one query; beyond that, it starts anew. */

@@ -1,6 +1,6 @@
 /** SQLite through node:sqlite: one connection that writes (with group commit), one that reads. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import {
   CompiledQuery,
   Kysely,
@@ -78,9 +78,9 @@ const advanceSequence = prepared<{ count: number }, { value: number }>((db, arg)
 )
 
 /**
- * What one turn of the event loop reads, it reads from one state of the database: a request's queries share one begin and
- * end, whose locks would cost more than most of the queries. The state is given up before the next turn and after each
- * commit, so nobody reads what is older than his request or than his own write.
+ * What one turn of the event loop reads, it reads from one state of the database: the queries of all requests that came in
+ * together share one begin and end, whose locks would cost more than most of the queries. The state is given up before the
+ * next turn and after each commit, so nobody reads what is older than his request or than his own write.
  */
 class Snapshot {
   readonly #begin: StatementSync
@@ -106,7 +106,7 @@ class Snapshot {
     this.#begin.run()
     this.#state = Number(this.#version.get()?.['data_version'])
     this.#isOpen = true
-    process.nextTick(() => this.end()) // runs when all promises of this turn have gone on
+    setImmediate(() => this.end()) // when all that has come in by now has been dealt with
   }
 
   end(): void {
@@ -246,10 +246,22 @@ function kyselyOver(single: Connection, state?: () => number): Kysely<Schema> {
 /** For reading over a connection that somebody else opens and closes. */
 export const kyselyOn = (connection: DatabaseSync): Kysely<Schema> => kyselyOver(new Connection(connection))
 
+type RowMaker = (values: readonly SQLOutputValue[]) => Record<string, SQLOutputValue>
+
+/**
+ * Makes rows of one shape, as a literal would. Wide objects that are filled name by name are slow to make and to look into; every
+ * request has several. The names are columns of our own statements.
+ */
+function rowMaker(names: readonly string[]): RowMaker {
+  const fields = names.map((name, at) => `${JSON.stringify(name)}: values[${at}]`)
+  // oxlint-disable-next-line typescript/no-implied-eval -- no text of a client gets here
+  return new Function('values', `return { ${fields.join(', ')} }`) as RowMaker
+}
+
 class Connection implements DatabaseConnection {
   readonly #connection: DatabaseSync
   readonly #before: () => void
-  readonly #statements = new Map<string, { statement: StatementSync; answersRows: boolean }>()
+  readonly #statements = new Map<string, { statement: StatementSync; toRow: RowMaker | undefined }>()
 
   /** `before` is called ahead of each query. */
   constructor(connection: DatabaseSync, before = () => {}) {
@@ -264,8 +276,10 @@ class Connection implements DatabaseConnection {
 
   run(text: string, parameters: readonly SQLInputValue[]): { rows: unknown[]; changes?: bigint } {
     this.#before()
-    const { statement, answersRows } = this.#prepare(text)
-    if (answersRows) return { rows: statement.all(...parameters) }
+    const { statement, toRow } = this.#prepare(text)
+    // The statement answers rows as lists of values, which its types do not tell.
+    if (toRow)
+      return { rows: (statement.all(...parameters) as unknown as SQLOutputValue[][]).map(values => toRow(values)) }
     return { rows: [], changes: BigInt(statement.run(...parameters).changes) }
   }
 
@@ -279,7 +293,10 @@ class Connection implements DatabaseConnection {
     if (known) return known
     if (this.#statements.size >= MAX_CACHED_STATEMENTS) this.#statements.clear()
     const statement = this.#connection.prepare(text)
-    const entry = { statement, answersRows: statement.columns().length > 0 }
+    const names = statement.columns().map(column => column.name)
+    const toRow = names.length > 0 ? rowMaker(names) : undefined
+    if (toRow) statement.setReturnArrays(true)
+    const entry = { statement, toRow }
     this.#statements.set(text, entry)
     return entry
   }
