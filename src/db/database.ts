@@ -11,6 +11,11 @@ export interface Database {
   /** For reading outside a transaction. Writing through it fails. */
   readonly read: Kysely<Schema>
   /**
+   * To be called when a request has just come in: what is read from here until everything that came in with it has had its turn
+   * may be read from one state of the database. It is no older than the requests.
+   */
+  readTogether(): void
+  /**
    * Runs `work` atomically and resolves once it is durable. `work` may run again after a clash with another transaction,
    * so it does nothing but SQL. Must not be nested.
    * Throws DatabaseUnavailable, DatabaseBusy or DatabaseFull besides what `work` throws.

@@ -61,6 +61,7 @@ function lookOnly(engine: Engine, read: Kysely<Schema>): Database {
   return {
     engine,
     read,
+    readTogether() {},
     transaction: refuse,
     nextIds: refuse,
     lock: refuse,

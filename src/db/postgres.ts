@@ -36,6 +36,7 @@ export function openPostgres({ url, poolSize = 10, schema }: OpenOptions): Datab
   return {
     engine: 'postgres',
     read: db,
+    readTogether() {}, // each query sees the newest state
     transaction: work => withRetries(() => db.transaction().execute(tx => work(tx as unknown as Tx))),
     async nextIds(tx, count) {
       const { rows } = await sql<{ id: number }>`
@@ -47,7 +48,7 @@ export function openPostgres({ url, poolSize = 10, schema }: OpenOptions): Datab
       await sql`select ${take}(hashtextextended(current_schema() || ${name}, 0))`.execute(tx)
     },
     async scrub() {
-      for (const table of ['segment', 'version', 'version_key', 'upload']) {
+      for (const table of ['segment', 'version', 'version_key', 'upload', 'wrapping_key']) {
         await sql`vacuum ${sql.table(table)}`.execute(db)
       }
     },

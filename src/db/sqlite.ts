@@ -36,12 +36,18 @@ export function openSqlite(file: string): Database {
   const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, readOnly: true })
   reader.exec('pragma cache_size = -16000')
   reader.exec(`pragma mmap_size = ${MAPPED_BYTES}`)
-  const snapshot = new Snapshot(reader)
-  const tx = kyselyOver(new Connection(writer)) as Tx // the only connection that writes
-  const groups = new GroupCommit(writer, tx, () => snapshot.end())
+  const reading = new Connection(reader, () => snapshot.begin())
+  const snapshot = new Snapshot(reader, () => reading.followSchema())
+  const writing = new Connection(writer)
+  const tx = kyselyOver(writing) as Tx // the only connection that writes
+  const groups = new GroupCommit(writer, tx, {
+    begun: () => writing.followSchema(),
+    committed: () => snapshot.end(),
+  })
   return {
     engine: 'sqlite',
-    read: kyselyOver(new Connection(reader, () => snapshot.begin()), () => snapshot.state()),
+    read: kyselyOver(reading, () => snapshot.state()),
+    readTogether: () => snapshot.share(),
     transaction: work => groups.run(work),
     async nextIds(tx, count) {
       const [sequence] = await advanceSequence(tx, { count })
@@ -78,18 +84,23 @@ const advanceSequence = prepared<{ count: number }, { value: number }>((db, arg)
 )
 
 /**
- * What one turn of the event loop reads, it reads from one state of the database: the queries of all requests that came in
- * together share one begin and end, whose locks would cost more than most of the queries. The state is given up before the
- * next turn and after each commit, so nobody reads what is older than his request or than his own write.
+ * What is read in one go is read from one state of the database: the begin and end of a state, whose locks cost more than most
+ * queries, are shared. Ordinarily a go ends with the callback that began it. Requests that came in together make one go
+ * (`share`), as the state is taken up after all of them have arrived. A commit ends it too, so nobody reads what is older than
+ * his request or than his own write.
  */
 class Snapshot {
   readonly #begin: StatementSync
   readonly #end: StatementSync
   readonly #version: StatementSync
+  readonly #begun: () => void
   #isOpen = false
+  #isShared = false
   #state = 0
 
-  constructor(reader: DatabaseSync) {
+  /** `begun` is called whenever a state of the database was taken up. */
+  constructor(reader: DatabaseSync, begun: () => void) {
+    this.#begun = begun
     this.#begin = reader.prepare('begin')
     this.#end = reader.prepare('commit')
     this.#version = reader.prepare('pragma data_version')
@@ -104,9 +115,20 @@ class Snapshot {
   begin(): void {
     if (this.#isOpen) return
     this.#begin.run()
+    this.#begun()
     this.#state = Number(this.#version.get()?.['data_version'])
     this.#isOpen = true
-    setImmediate(() => this.end()) // when all that has come in by now has been dealt with
+    if (!this.#isShared) process.nextTick(() => this.end()) // runs when all promises of this callback have gone on
+  }
+
+  /** To be called in the phase of the event loop that hands out what has come in; the state ends right after that phase. */
+  share(): void {
+    if (this.#isShared) return
+    this.#isShared = true
+    setImmediate(() => {
+      this.#isShared = false
+      this.end()
+    })
   }
 
   end(): void {
@@ -129,16 +151,16 @@ interface Work {
 class GroupCommit {
   readonly #connection: DatabaseSync
   readonly #tx: Tx
-  readonly #committed: () => void
+  readonly #on: { begun: () => void; committed: () => void }
   readonly #savepoint: StatementSync
   readonly #release: StatementSync
   #queue: Work[] = []
   #draining: Promise<void> | undefined
 
-  constructor(connection: DatabaseSync, tx: Tx, committed: () => void) {
+  constructor(connection: DatabaseSync, tx: Tx, on: { begun: () => void; committed: () => void }) {
     this.#connection = connection
     this.#tx = tx
-    this.#committed = committed
+    this.#on = on
     this.#savepoint = connection.prepare('savepoint work')
     this.#release = connection.prepare('release work')
   }
@@ -171,7 +193,7 @@ class GroupCommit {
         if (outcome) done.push({ work, value: outcome.value })
       }
       if (this.#connection.isTransaction) this.#connection.exec('commit')
-      this.#committed()
+      this.#on.committed()
     } catch (error) {
       // The engine gave up the whole group (full disk, I/O error): nobody in it has been answered yet.
       if (this.#connection.isTransaction) this.#connection.exec('rollback')
@@ -186,6 +208,7 @@ class GroupCommit {
     for (const deadline = performance.now() + BUSY_TIMEOUT_MS; ;) {
       try {
         this.#connection.exec('begin immediate')
+        this.#on.begun()
         return
       } catch (error) {
         if (!(translate(error) instanceof DatabaseBusy) || performance.now() > deadline) throw error
@@ -258,15 +281,26 @@ function rowMaker(names: readonly string[]): RowMaker {
   return new Function('values', `return { ${fields.join(', ')} }`) as RowMaker
 }
 
+interface Prepared {
+  statement: StatementSync
+  answersRows: boolean
+  changesSchema: boolean
+  /** There once it has run. */
+  toRow?: RowMaker
+}
+
 class Connection implements DatabaseConnection {
   readonly #connection: DatabaseSync
   readonly #before: () => void
-  readonly #statements = new Map<string, { statement: StatementSync; toRow: RowMaker | undefined }>()
+  readonly #schemaVersion: StatementSync
+  readonly #statements = new Map<string, Prepared>()
+  #schema = 0
 
   /** `before` is called ahead of each query. */
   constructor(connection: DatabaseSync, before = () => {}) {
     this.#connection = connection
     this.#before = before
+    this.#schemaVersion = connection.prepare('pragma schema_version')
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
@@ -276,11 +310,25 @@ class Connection implements DatabaseConnection {
 
   run(text: string, parameters: readonly SQLInputValue[]): { rows: unknown[]; changes?: bigint } {
     this.#before()
-    const { statement, toRow } = this.#prepare(text)
+    const entry = this.#prepare(text)
+    if (!entry.answersRows) {
+      const { changes } = entry.statement.run(...parameters)
+      if (entry.changesSchema) this.#statements.clear()
+      return { rows: [], changes: BigInt(changes) }
+    }
     // The statement answers rows as lists of values, which its types do not tell.
-    if (toRow)
-      return { rows: (statement.all(...parameters) as unknown as SQLOutputValue[][]).map(values => toRow(values)) }
-    return { rows: [], changes: BigInt(statement.run(...parameters).changes) }
+    const rows = entry.statement.all(...parameters) as unknown as SQLOutputValue[][]
+    // Only once it has run it knows the columns for sure: the connection may remember an earlier schema.
+    entry.toRow ??= rowMaker(entry.statement.columns().map(column => column.name))
+    const { toRow } = entry
+    return { rows: rows.map(values => toRow(values)) }
+  }
+
+  /** To be called at the beginning of a transaction: another process may have changed the tables. */
+  followSchema(): void {
+    const version = Number(this.#schemaVersion.get()?.['schema_version'])
+    if (version !== this.#schema) this.#statements.clear()
+    this.#schema = version
   }
 
   // eslint-disable-next-line require-yield
@@ -288,15 +336,14 @@ class Connection implements DatabaseConnection {
     throw new Error('Streaming queries are not used: page instead')
   }
 
-  #prepare(text: string) {
+  #prepare(text: string): Prepared {
     const known = this.#statements.get(text)
     if (known) return known
     if (this.#statements.size >= MAX_CACHED_STATEMENTS) this.#statements.clear()
     const statement = this.#connection.prepare(text)
-    const names = statement.columns().map(column => column.name)
-    const toRow = names.length > 0 ? rowMaker(names) : undefined
-    if (toRow) statement.setReturnArrays(true)
-    const entry = { statement, toRow }
+    const answersRows = statement.columns().length > 0
+    if (answersRows) statement.setReturnArrays(true)
+    const entry = { statement, answersRows, changesSchema: /^\s*(create|alter|drop)\b/i.test(text) }
     this.#statements.set(text, entry)
     return entry
   }

@@ -22,6 +22,8 @@ export interface ServerOptions {
   /** How an address may appear in the log. */
   loggedUrl: (url: string) => string
   observer: Observer
+  /** Called for each request before anything is done for it. */
+  requestArrives?: () => void
 }
 
 /** Is told about traffic; counts it. */
@@ -107,9 +109,10 @@ function addSecurityHeaders(app: FastifyInstance, { strictTransport }: ServerOpt
   })
 }
 
-function observeRequests(app: FastifyInstance, { observer, loggedUrl }: ServerOptions): void {
+function observeRequests(app: FastifyInstance, { observer, loggedUrl, requestArrives }: ServerOptions): void {
   const wire = wireCounter()
   app.addHook('onRequest', (request, reply, done) => {
+    requestArrives?.()
     const startedAt = performance.now()
     const takesFile = isFileUpload(request)
     if (takesFile) observer.transferStarted('up')

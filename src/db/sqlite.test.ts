@@ -1,0 +1,63 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sql } from 'kysely'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openSqlite } from './sqlite.ts'
+
+let folder = ''
+beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'entrepot-sqlite-'))))
+afterEach(() => rmSync(folder, { recursive: true }))
+
+// The other engine has a driver of its own.
+describe.skipIf(process.env.TEST_DATABASE_URL)('openSqlite', () => {
+  test('rows have the columns that the table has now, also when somebody else has changed it meanwhile', async () => {
+    const file = join(folder, 'a.db')
+    const database = openSqlite(file)
+    const all = sql<Record<string, unknown>>`select * from thing`
+    await database.transaction(async tx => {
+      await sql`create table thing (id integer, old text, kept text)`.execute(tx)
+      await sql`insert into thing values (1, 'old', 'kept')`.execute(tx)
+      expect((await all.execute(tx)).rows).toEqual([{ id: 1, old: 'old', kept: 'kept' }])
+      await sql`alter table thing add column own text default 'own'`.execute(tx)
+      expect((await all.execute(tx)).rows).toEqual([{ id: 1, old: 'old', kept: 'kept', own: 'own' }])
+    })
+    expect((await all.execute(database.read)).rows).toHaveLength(1)
+    const other = new DatabaseSync(file)
+    other.exec("alter table thing drop column old; alter table thing add column fresh text default 'fresh'")
+    other.close()
+    const changed = [{ id: 1, kept: 'kept', own: 'own', fresh: 'fresh' }]
+    await new Promise(done => setImmediate(done))
+    expect((await all.execute(database.read)).rows).toEqual(changed)
+    await database.transaction(async tx => expect((await all.execute(tx)).rows).toEqual(changed))
+    await database.close()
+  })
+
+  test('what somebody else commits is seen in the next go, and by requests that come in later', async () => {
+    const file = join(folder, 'a.db')
+    const database = openSqlite(file)
+    await database.transaction(tx => sql`create table thing (id integer)`.execute(tx))
+    const other = new DatabaseSync(file)
+    const count = async () => {
+      const { rows } = await sql<{ n: number }>`select count(*) as n from thing`.execute(database.read)
+      return rows[0]!.n
+    }
+    const insert = () => other.exec('insert into thing values (1)')
+    expect(await count()).toBe(0)
+    insert()
+    await new Promise(done => process.nextTick(done))
+    expect(await count()).toBe(1)
+    // Those that came in together share one state, which ends with their turn.
+    await new Promise(done => setImmediate(done))
+    database.readTogether()
+    expect(await count()).toBe(1)
+    await new Promise(done => process.nextTick(done))
+    insert()
+    expect(await count()).toBe(1)
+    await new Promise(done => setImmediate(done))
+    expect(await count()).toBe(2)
+    other.close()
+    await database.close()
+  })
+})
