@@ -31,6 +31,8 @@ export interface Running extends Started {
   wire: Wire
   /** How to speak to the API for document filing, where there is one. */
   documents?: Wire
+  /** How to speak to the API for sending packages, where there is one. */
+  packages?: Wire
   /** A whole listing request, or undefined where the target cannot list so. `limit` undefined: everything. */
   list(folder: string, page: { limit: number; start: number }): { request: string; entries: EntryCount } | undefined
 }
@@ -49,6 +51,7 @@ export interface Sizes {
   measureMs: number
   folderFiles: number
   bigFolderFiles: number
+  inboxPackages: number
   pageFiles: number
   listTimes: number
   streams: number

@@ -36,6 +36,8 @@ export type Job =
       connections: number
       limit: Limit
     }
+  /** Posts a JSON body as often as told, with the number of the request where the body has `#`. */
+  | { kind: 'post-many'; wire: Wire; path: string; body: string; connections: number; limit: Limit }
   /** Sends one request again and again over one connection. */
   | { kind: 'repeat'; wire: Wire; request: string; warmUps: number; times: number; entries: EntryCount }
 

@@ -132,6 +132,14 @@ async function getMany({ wire, folder, sizeBytes, count, connections, limit }: J
   })
 }
 
+async function postMany({ wire, path, body, connections, limit }: JobOf<'post-many'>) {
+  return many({ port: wire.port, count: connections, limit }, () => (connection, n) => {
+    const numbered = body.replaceAll('#', numberedName(n))
+    const headers = `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(numbered)}\r\n`
+    return connection.request(requestHead(wire, 'POST', path, headers) + numbered)
+  })
+}
+
 async function repeat({ wire, request, warmUps, times, entries }: JobOf<'repeat'>): Promise<Outcome> {
   const parts: Buffer[] = []
   using checking = new Connection(wire.port, part => parts.push(Buffer.from(part)))
@@ -163,6 +171,8 @@ function run(job: Job): Promise<Outcome> {
       return putMany(job)
     case 'get-many':
       return getMany(job)
+    case 'post-many':
+      return postMany(job)
     case 'repeat':
       return repeat(job)
   }

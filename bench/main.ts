@@ -17,6 +17,7 @@ import {
 import { killAll } from './children.ts'
 import { direct } from './direct.ts'
 import { documents } from './documents.ts'
+import { inbox } from './inbox.ts'
 import { listing } from './listing.ts'
 import { describeMachine, roomyFolder } from './machine.ts'
 import { memory } from './memory.ts'
@@ -27,7 +28,7 @@ import { small } from './small.ts'
 import { startup } from './startup.ts'
 import { transfer } from './transfer.ts'
 
-const scenarios: readonly Scenario[] = [transfer, small, listing, documents, direct, memory, startup]
+const scenarios: readonly Scenario[] = [transfer, small, listing, documents, inbox, direct, memory, startup]
 
 const fullSizes: Sizes = {
   bigBytes: 1024 * MiB,
@@ -38,6 +39,7 @@ const fullSizes: Sizes = {
   measureMs: 3000,
   folderFiles: 10_000,
   bigFolderFiles: 100_000,
+  inboxPackages: 100_000,
   pageFiles: 500,
   listTimes: 25,
   streams: 4,
@@ -52,6 +54,7 @@ const quickSizes: Sizes = {
   measureMs: 500,
   folderFiles: 1000,
   bigFolderFiles: 2000,
+  inboxPackages: 2000,
   listTimes: 5,
   starts: 2,
 }

@@ -12,10 +12,19 @@ import { subject, type Installation, type Running, type Target } from './bench.t
 const repository = join(import.meta.dirname, '..')
 const entry = join(repository, 'src/main.ts')
 const account = { username: 'bench', password: 'correct horse bench 5' }
+/** The account's address. */
+export const address = 'bench@example.com'
 
 /** A user whose home space holds the folders, as `apply` takes it. JSON is YAML too. */
 const state = (folders: readonly string[]) => ({
-  users: [{ ...account, email: 'bench@example.com', homeSpace: 'bench' }],
+  users: [
+    {
+      ...account,
+      email: address,
+      homeSpace: 'bench',
+      rights: ['deliveries.use', 'deliveries.receive', 'deliveries.send.private'],
+    },
+  ],
   spaces: [
     {
       name: 'bench',
@@ -41,12 +50,12 @@ async function runCommand(command: readonly string[], env: Record<string, string
 
 const tokenName = 'bench'
 
-/** The header of an API key, made before the server starts. */
+/** The secret of an API key, made before the server starts. */
 async function makeKey(env: Record<string, string>): Promise<string> {
   const said = await runCommand(['token', 'create', account.username, tokenName], env)
-  const [header] = /Authorization: apikey \S+/.exec(said) ?? []
-  if (!header) throw new Error(`no API key in ${said}`)
-  return `${header}\r\n`
+  const [, secret] = /^secret: (\S+)$/m.exec(said) ?? []
+  if (!secret) throw new Error(`no secret in ${said}`)
+  return secret
 }
 
 async function login(port: number): Promise<string> {
@@ -78,7 +87,9 @@ async function start(root: string, env: Record<string, string>, key: string): Pr
   })
   try {
     const wire: Wire = { port, filesPath: '/2.0/files', headers: await login(port), multipart: true }
-    return { ...started, wire, documents: { ...wire, headers: key }, list: listing(wire) }
+    const documents = { ...wire, headers: `Authorization: apikey ${account.username}:${key}\r\n` }
+    const packages = { ...wire, headers: `Authorization: Bearer ${key}\r\n` }
+    return { ...started, wire, documents, packages, list: listing(wire) }
   } catch (error) {
     await started.stop()
     throw error

@@ -15,19 +15,23 @@ import { findUserByLogin, updateUser } from '#core/users.ts'
 import { openDatabase } from '#db/open.ts'
 import { coredata, coredataDescription } from '#dialects/coredata/index.ts'
 import { mft, mftDescription } from '#dialects/mft/index.ts'
+import { sofie, sofieDescription } from '#dialects/sofie/index.ts'
 import { addDocs } from '#http/docs.ts'
 import { addHealth, addMetrics } from '#http/health.ts'
+import { addPasswordPage } from '#http/password-page.ts'
 import type { DialectDescription } from '#http/openapi.ts'
 import { createServer } from '#http/server.ts'
 import { jobHandlers } from '#jobs/handlers.ts'
 import { armSchedule } from '#jobs/schedule.ts'
 import { startWorker } from '#jobs/worker.ts'
-import { decryptSmall, encryptSmall } from '#platform/blobs/frames.ts'
+import { decryptSmall, encryptSmall, storedSize } from '#platform/blobs/frames.ts'
 import { BlobsRefused, type BlobsPlace } from '#platform/blobs/location.ts'
 import { openBlobs } from '#platform/blobs/open.ts'
 import { openKeyRing } from '#platform/key-ring.ts'
+import { openMailer } from '#platform/mail/open.ts'
 import { loggedUrl, type Logger } from '#platform/log.ts'
 import type { Metrics } from '#platform/metrics.ts'
+import { openEngines, type EngineOptions } from '#platform/screening/open.ts'
 
 /** Exists only on the first start and is kept nowhere. */
 export interface SignIn {
@@ -60,6 +64,8 @@ export async function openInstallation(config: Config, log: Logger): Promise<Ins
       clock: Date.now,
       newId: () => randomUUIDv7(),
       settings: settingsOf(config),
+      engines: openEngines(engineOptions(config)),
+      mailer: openMailer(config.mail, { warn: text => log.warn(text) }),
     }
     const note = (text: string) => (error: unknown) => log.error({ err: error }, text)
     const reads = openReadLog(means, note('reads could not be written and wait'))
@@ -70,6 +76,8 @@ export async function openInstallation(config: Config, log: Logger): Promise<Ins
     const close = async () => {
       await touches.stop()
       await reads.close()
+      await means.mailer.close()
+      for (const engine of means.engines) await engine.close?.()
       await blobs.close()
       await database.close()
     }
@@ -78,6 +86,11 @@ export async function openInstallation(config: Config, log: Logger): Promise<Ins
     await database.close()
     throw error
   }
+}
+
+function engineOptions(config: Config): EngineOptions {
+  const { archiveDepth: depth, archiveEntries: entries, archiveBytes: unpackedBytes, archiveRatio: ratio } = config
+  return { places: config.screening, limits: { depth, entries, unpackedBytes, ratio } }
 }
 
 /** Opens the store of contents. Throws ConfigError for a place that cannot be used as it is configured. */
@@ -92,6 +105,7 @@ export async function openStore(place: BlobsPlace, log: Logger): Promise<BlobSto
 export const inlineFrames: Deps['inline'] = {
   encrypt: ({ segmentId, key, plain }) => encryptSmall(key, segmentId, plain),
   decrypt: ({ segmentId, key, stored }) => decryptSmall(key, segmentId, stored),
+  storedSize,
 }
 
 /** Makes tenant, administrator and his home space on the first start; later it only checks the keys. */
@@ -147,12 +161,14 @@ export async function startServer({
     strictTransport: Boolean(config.tlsCert) || config.publicUrl.startsWith('https:'),
     loggedUrl,
     observer: metrics,
+    requestArrives: () => installation.deps.database.readTogether(),
   })
   for (const name of config.dialects) await addDialect(app, name, config, installation.deps)
   addDocs(
     app,
     config.dialects.map(name => dialects[name].description),
   )
+  await addPasswordPage(app, { deps: installation.deps })
   addHealth(app, { checkReady })
   await app.listen({ host: config.host, port: config.port })
   return { url: urlOf(app, config.host), stop: limitMs => stopServing(app, limitMs) }
@@ -176,6 +192,10 @@ const dialects: Record<DialectName, Dialect> = {
         publicUrl: publicUrl || undefined,
         cookies: { secure: cookieSecure, ...(cookieSameSite !== 'off' && { sameSite: cookieSameSite }) },
       }),
+  },
+  sofie: {
+    description: sofieDescription,
+    add: (app, _config, deps) => sofie(app, { deps }),
   },
 }
 

@@ -1,23 +1,37 @@
 /** The environment, read once: typed, checked, frozen. Nothing else reads `process.env`. */
 import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import ipaddr from 'ipaddr.js'
+import { join } from 'node:path'
 import { defaultSettings, type Settings } from '#core/settings.ts'
+import type { BlobsLocation, BlobsPlace, S3Access } from '#platform/blobs/location.ts'
+import { defaultLimits } from '#platform/screening/limits.ts'
+import type { MailPlace } from '#platform/mail/open.ts'
 import {
-  blobsLocation,
-  blobsLocationHint,
-  type BlobsLocation,
-  type BlobsPlace,
-  type S3Access,
-} from '#platform/blobs/location.ts'
-import { fileOf } from '#platform/file-url.ts'
-import { durationHint, parseDuration, parseSize, sizeHint } from '#platform/units.ts'
+  Refusal,
+  anyText,
+  path,
+  flag,
+  duration,
+  durationOrNever,
+  size,
+  sizeOrNone,
+  choice,
+  choices,
+  switches,
+  integer,
+  port,
+  portOrOff,
+  origin,
+  addressRanges,
+  databaseUrl,
+  blobsUrl,
+  smtpUrl,
+  mailbox,
+  screening,
+  shownDuration,
+} from './config-values.ts'
 
 /** A value that cannot be used. The message names the variable. */
 export class ConfigError extends Error {}
-
-/** Says why a value is refused; `readConfig` adds which variable it belongs to. */
-class Refusal extends Error {}
 
 export interface Variable<T> {
   name: string
@@ -34,72 +48,7 @@ const variable = <T>(name: string, fallback: string, parse: (text: string) => T,
   help,
 })
 
-const refuse = (expected: string): never => {
-  throw new Refusal(`must be ${expected}`)
-}
-
-const anyText = (text: string) => text
-const path = (text: string) => (text === '' ? '' : resolve(text))
-const flag = (text: string) => choice('on', 'off')(text) === 'on'
-const duration = (text: string) => parseDuration(text) ?? refuse(durationHint)
-const durationOrNever = (text: string) =>
-  text === 'never' ? null : (parseDuration(text) ?? refuse(`${durationHint}, or never`))
-const size = (text: string) => parseSize(text) ?? refuse(sizeHint)
-const sizeOrNone = (text: string) => (text === 'none' ? null : (parseSize(text) ?? refuse(`${sizeHint}, or none`)))
-
-function choice<const T extends string>(...values: T[]) {
-  return (text: string): T => values.find(value => value === text) ?? refuse(`one of ${values.join(', ')}`)
-}
-
-function choices<const T extends string>(...values: T[]) {
-  return (text: string): T[] => (text === '' ? [] : text.split(',').map(word => choice(...values)(word.trim())))
-}
-
-function integer(low: number, high: number) {
-  return (text: string): number => {
-    const value = /^\d+$/.test(text) ? Number(text) : NaN
-    return value >= low && value <= high ? value : refuse(`a whole number from ${low} to ${high}`)
-  }
-}
-
-const port = integer(0, 65_535)
-const portOrOff = (text: string) => (text === 'off' ? null : port(text))
-
-function origin(text: string): string {
-  if (text === '') return ''
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash || url.username) {
-    return refuse('an address such as https://files.example.com')
-  }
-  return url.href.replace(/\/+$/, '')
-}
-
-function addressRanges(text: string): string[] {
-  if (text === '') return []
-  return text.split(',').map(part => {
-    const range = part.trim()
-    const known = range.includes('/') ? ipaddr.isValidCIDR(range) : ipaddr.isValid(range)
-    return known ? range : refuse('addresses or ranges such as 10.0.0.0/8,192.0.2.7')
-  })
-}
-
-function databaseUrl(text: string): string {
-  if (text === '') return ''
-  if (/^postgres(ql)?:\/\//.test(text)) return URL.canParse(text) ? text : refuse('a valid postgres:// address')
-  return fileOf(text) ?? refuse('file:<path> or postgres://<user>:<password>@<host>/<database>')
-}
-
-const blobsUrl = (text: string) =>
-  text === '' ? undefined : (blobsLocation(text) ?? refuse(`${blobsLocationHint}, of letters, digits, dots and dashes`))
-
-const shownDuration = (ms: number | null) => {
-  if (ms === null) return 'never'
-  if (ms % 86_400_000 === 0) return `${ms / 86_400_000}d`
-  if (ms % 3_600_000 === 0) return `${ms / 3_600_000}h`
-  return ms % 60_000 === 0 ? `${ms / 60_000}m` : `${ms / 1_000}s`
-}
-
-export const dialectNames = ['mft', 'coredata'] as const
+export const dialectNames = ['mft', 'coredata', 'sofie'] as const
 export type DialectName = (typeof dialectNames)[number]
 
 /** Every variable there is. `entrepot help config` and the README show this table. */
@@ -233,17 +182,122 @@ export const variables = {
     integer(1, 128),
     'shortest password that can be set',
   ),
+  deliveryDays: variable(
+    'DELIVERY_DAYS',
+    String(defaultSettings.deliveryDays),
+    integer(1, 10_000),
+    'days that a delivery can be fetched, unless its sender says otherwise',
+  ),
+  deliveryMaxDays: variable(
+    'DELIVERY_MAX_DAYS',
+    String(defaultSettings.deliveryMaxDays),
+    integer(1, 10_000),
+    'days that a sender may say at most',
+  ),
+  deliveryTrashMs: variable(
+    'DELIVERY_RETENTION',
+    shownDuration(defaultSettings.deliveryTrashMs),
+    durationOrNever,
+    'ended and deleted deliveries go on after so long',
+  ),
+  deliveryAfterTrash: variable(
+    'DELIVERY_AFTER_RETENTION',
+    defaultSettings.deliveryAfterTrash,
+    choice('archive', 'shred'),
+    'where they go then: archive keeps their content, shred destroys it',
+  ),
+  deliveryReadSent: variable('DELIVERY_READ_SENT', 'yes', switches, 'senders may fetch what they sent'),
+  deliverySendSelf: variable('DELIVERY_SEND_SELF', 'yes', switches, 'senders may be among their recipients'),
+  deliverySendOwn: variable('DELIVERY_SEND_OWN', 'yes', switches, 'senders may send to themselves alone'),
+  deliveryContributors: variable('DELIVERY_CONTRIBUTORS', 'yes', switches, 'senders may let others add to a delivery'),
+  deliveryEncrypt: variable('DELIVERY_ENCRYPT', 'yes', switches, 'senders may encrypt with a password'),
+  deliveryApproval: variable(
+    'DELIVERY_APPROVAL',
+    'no',
+    switches,
+    'deliveries wait for consent; selected: of those without the right deliveries.send.unapproved',
+  ),
+  deliveriesElsewhere: variable(
+    'DELIVERIES_ELSEWHERE',
+    'off',
+    flag,
+    'on shows deliveries as spaces in the lists of every API',
+  ),
+  quarantineOpen: variable(
+    'QUARANTINE_OPEN',
+    'off',
+    flag,
+    'on lets the clean files of a delivery be fetched while another is quarantined',
+  ),
+  screening: variable(
+    'SCREENING',
+    '',
+    screening,
+    'engines that look into contents besides the own ones: clamd://<host>:<port>, clamd://<socket>, icap://<host>/<service>',
+  ),
+  archiveDepth: variable(
+    'ARCHIVE_MAX_DEPTH',
+    String(defaultLimits.depth),
+    integer(1, 20),
+    'archives within archives; what lies deeper is taken for a bomb, as is what passes the next three',
+  ),
+  archiveEntries: variable(
+    'ARCHIVE_MAX_ENTRIES',
+    String(defaultLimits.entries),
+    integer(1, 10_000_000),
+    'files in an archive and in those within it',
+  ),
+  archiveBytes: variable(
+    'ARCHIVE_MAX_SIZE',
+    `${defaultLimits.unpackedBytes / 2 ** 30}GiB`,
+    size,
+    'size of an archive when everything within is unpacked',
+  ),
+  archiveRatio: variable(
+    'ARCHIVE_MAX_RATIO',
+    String(defaultLimits.ratio),
+    integer(2, 1_000_000),
+    'times that an archive grows when it is unpacked; the first 64 MiB are free',
+  ),
+  screeningTooLarge: variable(
+    'SCREENING_TOO_LARGE',
+    'hold',
+    choice('hold', 'pass'),
+    'what an engine finds too large to look at is held back, or passes with a mark',
+  ),
+  proofLifeMs: variable(
+    'PROOF_LIFE',
+    shownDuration(defaultSettings.proofLifeMs),
+    duration,
+    'a shown password or a spent access opens a delivery for so long',
+  ),
+  passwordLinkMs: variable(
+    'PASSWORD_LINK_LIFE',
+    shownDuration(defaultSettings.passwordLinkMs),
+    duration,
+    'a mailed link for choosing a password works for so long',
+  ),
+  smtp: variable(
+    'SMTP_URL',
+    '',
+    smtpUrl,
+    'mail server, such as smtp://user:password@mail.example.com:587 or smtps://…; without it, mails are kept in a folder',
+  ),
+  mailFrom: variable('MAIL_FROM', '', mailbox, 'whom mails are from, such as Entrepot <noreply@example.com>'),
 } as const satisfies Record<string, Variable<unknown>>
 
 type Values = { [K in keyof typeof variables]: ReturnType<(typeof variables)[K]['parse']> }
 export type Config = Readonly<
-  Omit<Values, 'blobs'> & {
+  Omit<Values, 'blobs' | 'smtp' | 'mailFrom'> & {
     /** Where contents lie. */
     blobs: BlobsPlace
     /** How the S3 service is reached, whether contents lie there or not. */
     s3: S3Access
     /** The admin port was set and must be that one. */
     adminPortChosen: boolean
+    mail: MailPlace
+    /** What links in mails begin with. */
+    linkUrl: string
   }
 >
 
@@ -260,16 +314,33 @@ export function readConfig(env: Environment): Config {
   if (Boolean(values.s3AccessKey) !== Boolean(values.s3SecretKey)) {
     throw new ConfigError('ENTREPOT_S3_ACCESS_KEY and ENTREPOT_S3_SECRET_KEY must be set together')
   }
+  if (values.smtp && !values.mailFrom) throw new ConfigError('ENTREPOT_SMTP_URL needs ENTREPOT_MAIL_FROM')
   for (const row of [variables.tlsCert, variables.tlsKey]) refuseUnreadable(row, env)
   const s3 = s3Access(values)
+  const { smtp, mailFrom = defaultSender, ...others } = values
   return Object.freeze({
-    ...values,
+    ...others,
+    mail: { smtp, from: mailFrom, spoolDir: join(values.dataDir, 'mail-spool') },
+    linkUrl: expectedUrl(values),
     s3,
     databaseUrl: values.databaseUrl || join(values.dataDir, 'entrepot.db'),
     blobs: blobsPlace(values.blobs ?? { kind: 'disk', dir: join(values.dataDir, 'blobs') }, { s3 }),
     masterKeyFile: values.masterKeyFile || join(values.dataDir, 'master.key'),
     adminPortChosen: Boolean(env[variables.adminPort.name]),
   })
+}
+
+/** Of mails that are kept only. */
+const defaultSender = { name: 'Entrepot', address: 'entrepot@localhost' }
+
+/** Where a server with this configuration will be reached. */
+export function expectedUrl({
+  publicUrl,
+  host,
+  port,
+  tlsCert,
+}: Pick<Values, 'publicUrl' | 'host' | 'port' | 'tlsCert'>): string {
+  return publicUrl || `${tlsCert ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 function s3Access(values: Values): S3Access {

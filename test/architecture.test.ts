@@ -5,9 +5,10 @@ import { expect, test } from 'vitest'
 const layers: Record<string, RegExp> = {
   db: /^(#db\/|kysely$|pg$)/,
   core: /^(#db\/|#core\/|kysely$|ipaddr\.js$)/,
-  platform: /^(#platform\/|#core\/(ports|errors)\.ts$|@aws-sdk\/(client-s3|s3-request-presigner)$|pino$|prom-client$)/,
+  platform:
+    /^(#platform\/|#core\/(ports|errors)\.ts$|@aws-sdk\/(client-s3|s3-request-presigner)$|nodemailer(\/lib\/mail-composer)?$|pino$|re2js$|unpdf\/pdfjs$|yauzl$|prom-client$)/,
   http: /^(#http\/|#core\/|fastify$|typebox$|ajv$|mime-types$)/,
-  dialects: /^(#core\/|#http\/|fastify$|typebox$)/,
+  dialects: /^(#core\/|#http\/|fastify$|typebox$|jose$)/,
   protocols: /^(#core\/|#http\/)/,
   jobs: /^(#jobs\/|#core\/)/,
   cli: /^(#cli\/|#app$|#config$|#core\/|#jobs\/|#platform\/|#db\/|commander$|yaml$)/,

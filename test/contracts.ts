@@ -12,6 +12,7 @@ const tools = resolve('../shared/tools/contract-diff.mjs')
 const contracts = [
   { dialect: 'mft', file: resolve('../shared/contracts/mft-2.0.json') },
   { dialect: 'coredata', file: resolve('../shared/contracts/coredata-files-2.json') },
+  { dialect: 'sofie', file: resolve('../shared/contracts/sofie-2.5.json') },
 ]
 
 if (!existsSync(tools)) {

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { coredataDescription } from '#dialects/coredata/index.ts'
 import { mftDescription } from '#dialects/mft/index.ts'
+import { sofieDescription } from '#dialects/sofie/index.ts'
 
-const dialects = [mftDescription, coredataDescription]
+const dialects = [mftDescription, coredataDescription, sofieDescription]
 
 /** `contracts/<dialect>.json`: everything a dialect must answer. */
 const inventoryOf = (name: string) =>

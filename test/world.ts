@@ -8,6 +8,7 @@ import { test as base } from 'vitest'
 import { inTx, makeCtx, noProofs, systemActor, type Actor, type Ctx, type Deps } from '#core/ctx.ts'
 import { hashPassword } from '#core/passwords.ts'
 import { capacityOf } from '#core/principals.ts'
+import type { ScreeningEngine } from '#core/ports.ts'
 import { openReadLog } from '#core/reads.ts'
 import { defaultSettings, type Settings } from '#core/settings.ts'
 import { insertTenant, type Tenant } from '#core/tenants.ts'
@@ -15,12 +16,13 @@ import { insertUser, type NewUser, type User } from '#core/users.ts'
 import type { Database } from '#db/database.ts'
 import { openDatabase } from '#db/open.ts'
 import { openPostgres } from '#db/postgres.ts'
-import { decryptSmall, encryptSmall } from '#platform/blobs/frames.ts'
+import { decryptSmall, encryptSmall, storedSize } from '#platform/blobs/frames.ts'
 import { memoryBlobStore, type MemoryBlobStore } from '#platform/blobs/memory.ts'
 import { openKeyRing } from '#platform/key-ring.ts'
+import { memoryMailer, type MemoryMailer } from '#platform/mail/memory.ts'
 
 export interface World {
-  deps: Deps & { blobs: MemoryBlobStore }
+  deps: Deps & { blobs: MemoryBlobStore; mailer: MemoryMailer }
   /** The provider's tenant, the one that exists. */
   tenant: Tenant
   /** The server itself in that tenant. */
@@ -53,6 +55,8 @@ interface Fixtures {
   world: World
   /** Override to tune the tests of a `describe`: `test.override({ settings: { ... } })`. */
   settings: Partial<Settings>
+  /** What looks into contents; nothing unless a test says so. */
+  engines: readonly ScreeningEngine[]
   /** Opens the test's database, on whichever engine the project says. */
   open: (folder: string) => Promise<Database>
 }
@@ -60,6 +64,8 @@ interface Fixtures {
 export const test = base.extend<Fixtures>({
   // oxlint-disable-next-line no-empty-pattern -- vitest reads the names of fixtures from this pattern
   settings: async ({}, use) => use({}),
+  // oxlint-disable-next-line no-empty-pattern
+  engines: async ({}, use) => use([]),
   open: [
     // oxlint-disable-next-line no-empty-pattern
     async ({}, use) => {
@@ -70,11 +76,11 @@ export const test = base.extend<Fixtures>({
     },
     { scope: 'file' },
   ],
-  world: async ({ settings, open }, use) => {
+  world: async ({ settings, engines, open }, use) => {
     const folder = mkdtempSync(join(tmpdir(), 'entrepot-test-'))
     const database = await open(folder)
     try {
-      await use(await createWorld(folder, database, { ...defaultSettings, ...settings }))
+      await use(await createWorld({ folder, database, settings: { ...defaultSettings, ...settings }, engines }))
     } finally {
       await database.close()
       rmSync(folder, { recursive: true })
@@ -82,18 +88,27 @@ export const test = base.extend<Fixtures>({
   },
 })
 
-async function createWorld(folder: string, database: Database, settings: Settings): Promise<World> {
+interface Parts {
+  folder: string
+  database: Database
+  settings: Settings
+  engines: readonly ScreeningEngine[]
+}
+
+async function createWorld({ folder, database, settings, engines }: Parts): Promise<World> {
   let now = START
   const clock = () => (now += 1)
   const keyFile = join(folder, 'master-key.json')
   const parts = {
     database,
     blobs: memoryBlobStore({ clock }),
-    inline: { encrypt: encryptInline, decrypt: decryptInline },
+    inline: { encrypt: encryptInline, decrypt: decryptInline, storedSize },
     keys: await openKeyRing(keyFile, { create: true }),
     clock,
     newId: () => randomUUIDv7(),
     settings,
+    engines,
+    mailer: memoryMailer(),
   }
   const reads = openReadLog(parts, error => {
     throw error

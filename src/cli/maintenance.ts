@@ -22,6 +22,8 @@ async function verifyAll({ content = false }: { content?: boolean }): Promise<vo
     for (const { what, subject } of report.problems) print(`${subject}: ${what}`)
     const read = content ? `, ${showSize(report.checkedBytes)} read back` : ''
     print(`${report.versions} versions, ${report.segments} segments, ${report.objects} objects${read}`)
+    if (report.sealed > 0)
+      print(`${report.sealed} versions open with a password only: their pieces are there, and were not read`)
     if (report.leftovers > 0)
       print(`${report.leftovers} young objects without a row: transfers, or leavings that a job removes`)
     if (report.problems.length > 0) throw new CommandFailed(`${report.problems.length} problems`)

@@ -9,6 +9,7 @@ import { openReadLog } from '#core/reads.ts'
 import { verifyStore } from '#core/verify.ts'
 import type { Database } from '#db/database.ts'
 import { openKeyRing } from '#platform/key-ring.ts'
+import { memoryMailer } from '#platform/mail/memory.ts'
 import { showSize } from '#platform/units.ts'
 import type { Source } from './migrate-rows.ts'
 import { CommandFailed, print } from './terminal.ts'
@@ -39,6 +40,9 @@ async function openHome({ config, source, to }: Home, database: Database): Promi
     clock: Date.now,
     newId: () => randomUUIDv7(),
     settings: settingsOf(config),
+    // Whoever only compares looks into nothing and tells nobody.
+    engines: [],
+    mailer: memoryMailer(),
   }
   const reads = openReadLog(means, error => {
     throw error
@@ -58,6 +62,7 @@ async function verifyContents(ctx: Ctx): Promise<void> {
   const problems = report.problems.filter(({ what }) => what !== 'object-without-row')
   for (const { what, subject } of problems) print(`${subject}: ${what}`)
   print(`${report.versions} versions, ${showSize(report.checkedBytes)} read back`)
+  if (report.sealed > 0) print(`${report.sealed} of them open with a password only, and were measured instead`)
   if (problems.length === 0) return
   throw new CommandFailed(
     `${problems.length} problems in the new home. Does "entrepot verify --content" find them in the source too? If not, ` +

@@ -1,6 +1,6 @@
 /** How a command gets at the installation: beside a running server, in one tenant, as the system. */
 import { openInstallation, type Installation } from '#app'
-import { readConfig, type Config } from '#config'
+import { expectedUrl, readConfig, type Config } from '#config'
 import { makeCtx, systemActor, type Ctx } from '#core/ctx.ts'
 import { listTenants } from '#core/tenants.ts'
 import { createLog } from '#platform/log.ts'
@@ -42,9 +42,4 @@ async function inTenant(ctx: Ctx, name: string): Promise<Ctx> {
   const tenant = (await listTenants(ctx)).find(candidate => candidate.name === name || candidate.id === name)
   if (!tenant) throw new CommandFailed(`There is no tenant ${name}`)
   return makeCtx(ctx, systemActor(tenant.id, ctx.actor.client), ctx.requestId)
-}
-
-/** Where a server with this configuration will be reached. */
-export function expectedUrl({ publicUrl, host, port, tlsCert }: Config): string {
-  return publicUrl || `${tlsCert ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -5,10 +5,13 @@ import { addApplyCommand } from './apply/index.ts'
 import { addAuditCommands } from './audit.ts'
 import { addBackupCommand } from './backup.ts'
 import { configHelp } from './config-help.ts'
+import { addApprovalCommands, addDeliveryCommands } from './deliveries.ts'
 import { explain } from './errors.ts'
 import { addGroupCommands } from './group.ts'
 import { addJobCommands, addKeyCommands, addVerifyCommand } from './maintenance.ts'
+import { addMailCommands } from './mail.ts'
 import { addMigrateCommand } from './migrate.ts'
+import { addScreeningCommands } from './screening.ts'
 import { addServeCommands } from './serve.ts'
 import { addGrantCommands, addSpaceCommands } from './space.ts'
 import { print } from './terminal.ts'
@@ -61,7 +64,11 @@ function buildProgram(): Command {
   addGrantCommands(inTenant(program, 'grant', 'who may do what where'))
   addTokenCommands(inTenant(program, 'token', 'access tokens'))
   program.commandsGroup('Look after:')
+  addDeliveryCommands(inTenant(program, 'delivery', 'what people send each other'))
+  addApprovalCommands(inTenant(program, 'approvals', 'deliveries that wait for consent'))
   addAuditCommands(inTenant(program, 'audit', 'list events, verify and seal the audit log'))
+  addMailCommands(inTenant(program, 'mail', 'mails that were sent, wait or failed; test mails'))
+  addScreeningCommands(inTenant(program, 'screening', 'contents that are held back'))
   addVerifyCommand(program.command('verify'))
   addBackupCommand(program.command('backup <dir>'))
   addMigrateCommand(program.command('migrate'))

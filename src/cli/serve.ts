@@ -11,14 +11,14 @@ import {
   type Running,
   type RunningServer,
 } from '#app'
-import { readConfig, type Config } from '#config'
+import { expectedUrl, readConfig, type Config } from '#config'
 import { checkReady } from '#core/readiness.ts'
 import { countJobs } from '#jobs/queue.ts'
 import { createLog, type Logger } from '#platform/log.ts'
 import { answerCollector, createCollector, createJobMetrics, createMetrics } from '#platform/metrics.ts'
 import { startWorkers } from './cluster.ts'
 import { greeting } from './greeting.ts'
-import { expectedUrl, withInstallation } from './open.ts'
+import { withInstallation } from './open.ts'
 import { print } from './terminal.ts'
 
 export function addServeCommands(program: Command): void {
@@ -55,6 +55,7 @@ async function worker(): Promise<void> {
   await live(config, async life => {
     life.work.push(await startJobs(life, Math.max(config.jobConcurrency, 1)))
     life.admin = await startAdmin({ ...life, metrics: joined(jobMetrics(life)) })
+    tellOfSpool(life)
     life.log.info({ ...(life.admin && { admin: life.admin.url }) }, 'working on jobs')
   })
 }
@@ -106,9 +107,15 @@ const joined =
   async () =>
     (await Promise.all(sources.map(source => source.text()))).join('\n')
 
-function announce({ config, installation, log, admin }: Life, url: string): void {
+function tellOfSpool({ config: { mail }, log }: Life): void {
+  if (!mail.smtp) log.info({ dir: mail.spoolDir }, 'mails are kept in a folder: ENTREPOT_SMTP_URL is not set')
+}
+
+function announce(life: Life, url: string): void {
+  const { config, installation, log, admin } = life
   const { signIn } = installation
   if (signIn) print(greeting(signIn, { baseUrl: config.publicUrl || url, dialects: config.dialects }))
+  tellOfSpool(life)
   log.info({ url, ...(admin && { admin: admin.url }) }, 'ready')
 }
 

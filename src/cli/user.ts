@@ -1,6 +1,7 @@
 /** `entrepot user …` */
 import { randomBytes } from 'node:crypto'
 import type { Command } from 'commander'
+import { sendPasswordLink } from '#core/password-links.ts'
 import { accountKinds, type AccountKind } from '#core/principals.ts'
 import { createUser, listUsers, removeUser, setPassword, updateUser } from '#core/users.ts'
 import { nodeAt, userNamed } from './names.ts'
@@ -41,6 +42,10 @@ export function addUserCommands(user: Command): void {
     .description('set a new password and end all sessions')
     .option('--password-stdin', 'take it from standard input')
     .action(password)
+  user
+    .command('link <login>')
+    .description('mail a link with which the user chooses a password; earlier links end')
+    .action(link)
   user.command('home <login> <path>').description('set the home space; - for none').action(home)
   user.command('block <login>').description('refuse sign-ins').action(setState('blocked'))
   user.command('unblock <login>').description('allow sign-ins again').action(setState('active'))
@@ -92,6 +97,14 @@ async function password(login: string, options: TenantOption & PasswordOption): 
     await setPassword(ctx, { userId: id, password: secret })
     print(`changed password of ${login}`)
     if (given === undefined) print(`password: ${secret}`)
+  })
+}
+
+async function link(login: string, options: TenantOption): Promise<void> {
+  await withTenant(options, async ctx => {
+    const { email, id } = await userNamed(ctx, login)
+    const { expiresAt } = await sendPasswordLink(ctx, { userId: id })
+    print(`a link is on its way to ${email}, valid until ${showTime(expiresAt)}`)
   })
 }
 

@@ -6,7 +6,8 @@ import { recordRefusal } from './events.ts'
 import { isAddressAllowed } from './ip-ranges.ts'
 import { fold } from './names.ts'
 import { decoyHash, hashNow, inHashSlot, isHashOutdated, verifyNow } from './passwords.ts'
-import { accountKinds, accountRefusal } from './principals.ts'
+import { accountKinds } from './principals.ts'
+import { refusalOfAccount } from './roles.ts'
 import { actorOfAccount, createSession, notSignedIn, type AccountOfSecret, type Session } from './sessions.ts'
 import { clearFailures, countFailure, requireNotThrottled, signInLimits } from './throttle.ts'
 
@@ -38,7 +39,7 @@ export async function signIn(
   const verified = await checkPassword(ctx, { account, login, password, address, event: 'sign-in' })
   if (!account) throw new DomainError('wrong-credentials', {}) // checkPassword has refused already
   await requireUsable(ctx, account, address)
-  const actor = actorOfAccount(account, { client, address }, ctx.clock())
+  const actor = await actorOfAccount(ctx, account, { client, address })
   const { session, secret } = await inTx(makeCtx(ctx, actor, ctx.requestId), async ctx => {
     const row = await ctx.db
       .updateTable('principal')
@@ -94,7 +95,7 @@ export async function checkPassword(
 }
 
 async function requireUsable(ctx: Ctx, account: Account, address: string): Promise<void> {
-  const reason = accountRefusal(account, ctx.clock())
+  const reason = await refusalOfAccount(ctx, account, ctx.clock())
   if (!reason && isAddressAllowed(account.ipRanges, address)) return
   await recordRefusal(ctx, { type: 'sign-in', subject1: `user:${account.id}`, facts: { reason: reason ?? 'address' } })
   throw reason ? new DomainError('account-blocked', { reason }) : notSignedIn('address')

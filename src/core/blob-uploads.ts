@@ -53,7 +53,7 @@ async function insertAnnounced(ctx: TxCtx, input: { announcedBytes: number; medi
     onConflict: 'fail',
     mediaType: input.mediaType ?? '',
     announcedBytes: input.announcedBytes,
-    reservedNodeId: null,
+    reserved: null,
     encryption: isDirect ? 'none' : 'frames-1',
   })
   // The sweep takes what no row knows, and the bytes may be there long before the blob is used.

@@ -5,6 +5,8 @@ import { prepared } from '#db/prepared.ts'
 import type { BlobTable, SegmentTable, VersionTable } from '#db/schema.ts'
 import type { Ctx, TxCtx } from './ctx.ts'
 import { DomainError, isDomainError } from './errors.ts'
+import { openSealed, spaceOfKey } from './sealed-keys.ts'
+import { headOf, stateAtBirth } from './screening-start.ts'
 
 /**
  * Anything that yields the bytes of a body: a Node stream, a multipart part, an array. A chunk counts only until the next one is
@@ -24,6 +26,7 @@ export interface ReceivedContent {
   sha256: string
   md5: string | null
   segments: ReceivedSegment[]
+  screening: 'clean' | 'pending'
   /** Epoch milliseconds of the first and the last byte. */
   startedAt: number
   endedAt: number
@@ -35,6 +38,8 @@ export interface ReceivedSegment {
   sha256: string
   md5: string | null
   inlineBytes: Uint8Array | null
+  /** Its first bytes, where engines want to see them. */
+  head?: Uint8Array
 }
 
 /** Random bytes drawn ahead, for many keys at once: each draw asks the kernel. */
@@ -57,13 +62,20 @@ export function newDataKey(ctx: Ctx, blobId: string) {
 
 export const keyContext = (blobId: string) => `blob:${blobId}`
 
-/** The data key of a blob from a version's or an upload's wrapped key. Throws `content-damaged` for a purged version. */
+/**
+ * The data key of a blob from a version's or an upload's wrapped key. Throws `content-damaged` for a purged version, and
+ * `proof-required` for one that opens with the password of its space only, whoever asks.
+ */
 export function unwrapKey(
   ctx: Ctx,
   row: { blobId: string; wrappedKey: Uint8Array | null; keyName: string | null },
 ): Uint8Array {
   if (!row.wrappedKey || !row.keyName) throw new DomainError('content-damaged', { what: `key of blob ${row.blobId}` })
-  return ctx.keys.open(row.wrappedKey, keyContext(row.blobId), row.keyName)
+  const spaceId = spaceOfKey(row.keyName)
+  if (spaceId === undefined) return ctx.keys.open(row.wrappedKey, keyContext(row.blobId), row.keyName)
+  const privateKey = ctx.actor.proofs.spaceKeys.get(spaceId)
+  if (!privateKey) throw new DomainError('proof-required', { proof: 'password', spaceId })
+  return openSealed(row.wrappedKey, privateKey, keyContext(row.blobId))
 }
 
 /** Wraps the data key of an existing blob anew, for a copy that must survive the purge of its source. */
@@ -94,6 +106,7 @@ export async function receiveContent(ctx: Ctx, body: Body, options: ReceiveOptio
     sha256: segment.sha256,
     md5: segment.md5,
     segments: [segment],
+    screening: await stateAtBirth(ctx, { head: segment.head, sizeBytes: segment.sizeBytes }),
     startedAt,
     endedAt: ctx.clock(),
   }
@@ -110,10 +123,12 @@ export async function receiveSegment(
   const limit = (ctx.settings.maxFileBytes ?? Infinity) - startByte
   const chunks = asyncIterator(body)
   try {
-    const head = await takeUpTo(chunks, Math.min(ctx.settings.inlineBytes, limit))
-    if (head.ended) return inlineSegment(ctx, { segmentId, key, plain: join(head.chunks) })
+    const first = await takeUpTo(chunks, Math.min(ctx.settings.inlineBytes, limit))
+    // Before anybody else has the chunks: whoever writes them may keep or reuse their memory.
+    const seen = ctx.engines.length > 0 && { head: headOf(first.chunks) }
+    if (first.ended) return { ...inlineSegment(ctx, { segmentId, key, plain: join(first.chunks) }), ...seen }
     await beforeStreaming?.()
-    return await streamSegment(ctx, { segmentId, key, md5, limit }, head.chunks, chunks)
+    return { ...(await streamSegment(ctx, { segmentId, key, md5, limit }, first.chunks, chunks)), ...seen }
   } finally {
     await chunks.return?.()
   }
@@ -327,6 +342,6 @@ export async function digestContent(ctx: Ctx, blob: Keyed, options: { md5: boole
 }
 
 /** Chunks of a store are the reader's own; waiting for the collector, a large file would pile up. */
-function freeMemory({ buffer, byteLength }: Uint8Array): void {
+export function freeMemory({ buffer, byteLength }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }

@@ -5,7 +5,7 @@ import type { Kysely } from 'kysely'
 import { DomainError } from './errors.ts'
 import { recordEvent, type DomainEvent } from './events.ts'
 import type { ActionSet } from './permissions.ts'
-import type { BlobStore, Clock, InlineFrames, KeyRing } from './ports.ts'
+import type { BlobStore, Clock, InlineFrames, KeyRing, Mailer, ScreeningEngine } from './ports.ts'
 import type { ReadLog } from './reads.ts'
 import type { Settings } from './settings.ts'
 
@@ -19,6 +19,9 @@ export interface Deps {
   /** UUID v7. */
   newId: () => string
   settings: Settings
+  /** Look into every content, in this order. */
+  engines: readonly ScreeningEngine[]
+  mailer: Mailer
   reads: ReadLog
 }
 
@@ -70,13 +73,21 @@ export interface Proofs {
   passwordSpaceIds: readonly number[]
   /** Spaces for which an access was spent. */
   accessSpaceIds: readonly number[]
+  /** Private keys of spaces whose content is encrypted with a password, by the id of the space. */
+  spaceKeys: ReadonlyMap<number, Uint8Array>
   /** Content under read protection may be read until then, epoch milliseconds. */
   revalidatedUntil: number
   /** The caller takes part in client-side encryption: it sends and receives cipher text and wrapped keys. */
   holdsKey: boolean
 }
 
-export const noProofs: Proofs = { passwordSpaceIds: [], accessSpaceIds: [], revalidatedUntil: 0, holdsKey: false }
+export const noProofs: Proofs = {
+  passwordSpaceIds: [],
+  accessSpaceIds: [],
+  spaceKeys: new Map(),
+  revalidatedUntil: 0,
+  holdsKey: false,
+}
 
 /** Who has not signed in yet. */
 export const anonymousId = 'anonymous'

@@ -7,7 +7,7 @@ import type { Version } from './versions.ts'
 type Keyed = Pick<Version, 'id' | 'md5' | 'blobId' | 'wrappedKey' | 'keyName' | 'sizeBytes'>
 
 /**
- * The MD5 of each version, lower-case hex, by version id; a damaged one is absent. Reads the bytes of those that lack it, one
+ * The MD5 of each version, lower-case hex, by version id; one that is damaged, or opens with a password only, is absent. Reads the bytes of those that lack it, one
  * after the other: a page of large files that nobody has asked for before takes its time once.
  */
 export async function loadMd5s(ctx: Ctx, versions: readonly Keyed[]): Promise<Map<number, string>> {
@@ -20,7 +20,7 @@ export async function loadMd5s(ctx: Ctx, versions: readonly Keyed[]): Promise<Ma
 }
 
 async function makeMd5(ctx: Ctx, version: Keyed): Promise<string | undefined> {
-  const digest = await digestContent(ctx, version, { md5: true }).catch(ignoreDamage)
+  const digest = await digestContent(ctx, version, { md5: true }).catch(ignoreUnreadable)
   const md5 = digest?.md5
   if (!md5) return undefined
   // A derived value: nothing changes for anybody, so there is no event.
@@ -28,6 +28,6 @@ async function makeMd5(ctx: Ctx, version: Keyed): Promise<string | undefined> {
   return md5
 }
 
-function ignoreDamage(error: unknown): undefined {
-  if (!isDomainError(error, 'content-damaged')) throw error
+function ignoreUnreadable(error: unknown): undefined {
+  if (!isDomainError(error, 'content-damaged') && !isDomainError(error, 'proof-required')) throw error
 }

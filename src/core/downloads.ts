@@ -42,7 +42,7 @@ export async function openVersion(
   ctx: Ctx,
   { node, space, version }: { node: Node; space: Space; version: Version },
 ): Promise<OpenedContent> {
-  requireReadable(ctx, { space, node, version })
+  await requireReadable(ctx, { space, node, version })
   const content = await loadContent(ctx, version)
   const noteRead = () => ctx.reads.note(ctx, { spaceId: node.spaceId, nodeId: node.id, versionId: version.id })
   return { ...content, node, version, noteRead }

@@ -48,6 +48,19 @@ export interface ErrorDetails {
   'mask-widens': { nodeId: number }
   'inherits-grants': { spaceId: number }
   'space-inactive': { spaceId: number; state: string }
+  /** All accesses of a delivery are used up. */
+  'access-limit-reached': { spaceId: number; limit: number }
+  /** What is in the space is encrypted with its password, so that stays as it is. */
+  'password-fixed': { spaceId: number }
+  'recipient-refused': {
+    address: string
+    rule: 'no-account' | 'may-not-receive' | 'may-not-be-addressed' | 'missing'
+  }
+  /** An address outside cannot be taken back: it has been told. */
+  'recipient-fixed': { grantId: string }
+  /** Something in the delivery was found to be harmful and nobody has released it. */
+  'delivery-quarantined': { spaceId: number }
+  'impersonation-refused': { reason: 'not-an-administrator' | 'unknown' | 'blocked' }
   busy: Record<never, never>
   /** The actor has neither a home space nor any space he may list. */
   'no-view': Record<never, never>
@@ -74,6 +87,11 @@ export type Subject =
   | 'message'
   | 'contact'
   | 'job'
+  | 'delivery'
+  | 'recipient'
+  | 'mail'
+  | 'rule'
+  | 'link'
 
 export type ErrorCode = keyof ErrorDetails
 
@@ -89,6 +107,9 @@ export class DomainError<C extends ErrorCode = ErrorCode> extends Error {
     this.details = details
   }
 }
+
+/** A mail that its receiver will never take; the message is for the log. */
+export class MailRefused extends Error {}
 
 /** A blob store that cannot be reached, or not now; the message is for the log. */
 export class StoreUnavailable extends Error {}

@@ -6,7 +6,7 @@ import type { Selectable } from 'kysely'
 import type { NodeTable, SpaceTable, VersionTable } from '#db/schema.ts'
 import type { Ctx } from './ctx.ts'
 import { DomainError, type ErrorCode } from './errors.ts'
-import type { DeliveryPolicy } from './space-rows.ts'
+import { loadDeliveryFindings } from './screening-state.ts'
 import { prepared } from '#db/prepared.ts'
 
 type Space = Selectable<SpaceTable>
@@ -33,13 +33,13 @@ function spaceGate(ctx: Ctx, space: Space): DomainError | undefined {
   if (space.deliveryPasswordHash !== null && !isOwner && !actor.proofs.passwordSpaceIds.includes(space.id)) {
     return new DomainError('proof-required', { proof: 'password', spaceId: space.id })
   }
-  return isOwner || space.delivery === null ? undefined : deliveryGate(ctx, space.id, space.delivery)
+  return isOwner || space.deliveryAccess === null ? undefined : deliveryGate(ctx, space)
 }
 
 /** A delivery ends at its time, and one with a limit opens only to who has spent an access. */
-function deliveryGate(ctx: Ctx, spaceId: number, delivery: string): DomainError | undefined {
-  const { expiresAt, persistent, accessLimit } = JSON.parse(delivery) as DeliveryPolicy // written by spaces.ts
-  if (expiresAt !== null && !persistent && expiresAt <= ctx.clock()) {
+function deliveryGate(ctx: Ctx, space: Space): DomainError | undefined {
+  const { id: spaceId, deliveryExpiresAt: expiresAt, deliveryPersistent, accessLimit } = space
+  if (expiresAt !== null && !deliveryPersistent && expiresAt <= ctx.clock()) {
     return new DomainError('space-inactive', { spaceId, state: 'expired' })
   }
   if (accessLimit !== null && !ctx.actor.proofs.accessSpaceIds.includes(spaceId)) {
@@ -49,23 +49,38 @@ function deliveryGate(ctx: Ctx, spaceId: number, delivery: string): DomainError 
 }
 
 /** May the bytes of this version leave? */
-export function requireReadable(
+export async function requireReadable(
   ctx: Ctx,
   { space, node, version }: { space: Space; node: Node; version: Version },
-): void {
+): Promise<void> {
   requireOpenSpace(ctx, space)
+  // Nobody is exempt, and not either while the content waits to be sealed.
+  if (space.wrappingKey !== null && !ctx.actor.proofs.spaceKeys.has(space.id)) {
+    throw new DomainError('proof-required', { proof: 'password', spaceId: space.id })
+  }
   if (space.clientEncryption && !ctx.actor.proofs.holdsKey) {
     throw new DomainError('proof-required', { proof: 'key', spaceId: space.id })
   }
   if (node.readProtected && ctx.actor.proofs.revalidatedUntil <= ctx.clock()) {
     throw new DomainError('proof-required', { proof: 'revalidation', spaceId: space.id })
   }
+  if (space.deliveryAccess !== null && ctx.actor.kind !== 'system') await requireCheckedDelivery(ctx, space, version)
   requireScreened(space, version)
+}
+
+/** Nothing leaves a delivery while a file of it waits, or while one is quarantined. */
+async function requireCheckedDelivery(ctx: Ctx, space: Space, version: Version): Promise<void> {
+  const found = (await loadDeliveryFindings(ctx, [space.id])).get(space.id)
+  const isExempt = ctx.settings.quarantineOpen && (version.screening === 'clean' || version.releasedAt !== null)
+  if (found?.isQuarantined && !isExempt) throw new DomainError('delivery-quarantined', { spaceId: space.id })
+  if (found?.isPending && !space.unscreenedDownloads)
+    throw new DomainError('not-screened', { versionId: version.id, state: 'pending' })
 }
 
 function requireScreened(space: Space, version: Version): void {
   if (version.screening === 'clean' || version.releasedAt !== null) return
-  if (version.screening === 'pending' && space.unscreenedDownloads) return
+  const isOpen = version.screening === 'pending' || version.screening === 'not-examinable'
+  if (isOpen && space.unscreenedDownloads) return
   throw new DomainError('not-screened', { versionId: version.id, state: version.screening })
 }
 
@@ -103,4 +118,5 @@ export const gateCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'not-approved',
   'proof-required',
   'not-screened',
+  'delivery-quarantined',
 ])

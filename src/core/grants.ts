@@ -83,9 +83,21 @@ const listGrantRows = (ctx: Ctx, nodeId: number): Promise<Grant[]> =>
 /** Upsert of one row; the caller has asked for the right. */
 export async function setGrantRow(
   ctx: TxCtx,
-  grant: { nodeId: number; subjectId: string; actions: ActionSet; holdLaterMembers?: boolean; hidden?: boolean },
+  grant: {
+    nodeId: number
+    subjectId: string
+    actions: ActionSet
+    holdLaterMembers?: boolean
+    hidden?: boolean
+    /** Left as it is where absent. */
+    recipient?: Grant['recipient']
+  },
 ): Promise<void> {
-  const flags = { holdLaterMembers: Number(grant.holdLaterMembers ?? false), hidden: Number(grant.hidden ?? false) }
+  const flags = {
+    holdLaterMembers: Number(grant.holdLaterMembers ?? false),
+    hidden: Number(grant.hidden ?? false),
+    ...(grant.recipient !== undefined && { recipient: grant.recipient }),
+  }
   await ctx.db
     .insertInto('access_grant')
     .values({

@@ -143,6 +143,24 @@ export async function listMembers(ctx: Ctx, { groupId }: { groupId: string }): P
     .execute()
 }
 
+/** The groups that each of the principals is in directly. */
+export async function groupsOf(ctx: Ctx, principalIds: readonly string[]): Promise<Map<string, string[]>> {
+  await requireRight(ctx, 'users.read', 'users.manage', 'groups.manage')
+  const groupIds = new Map<string, string[]>()
+  for (const some of chunked(principalIds, MAX_IDS)) {
+    const rows = await ctx.db
+      .selectFrom('group_member')
+      .innerJoin('principal', 'principal.id', 'group_member.groupId')
+      .select(['groupId', 'memberId'])
+      .where('principal.tenantId', '=', ctx.actor.tenantId)
+      .where('memberId', 'in', some)
+      .orderBy('groupId')
+      .execute()
+    for (const { memberId, groupId } of rows) groupIds.set(memberId, [...(groupIds.get(memberId) ?? []), groupId])
+  }
+  return groupIds
+}
+
 /** Those who are members already take the level. Throws `group-cycle` when the group is within one of them. */
 export async function addMembers(
   ctx: Ctx,

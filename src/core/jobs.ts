@@ -16,6 +16,13 @@ export interface JobPayloads {
   expiry: Record<never, never>
   /** Purge what has been in the trash for too long, and superseded versions beyond the space's number. */
   'trash.purge': Record<never, never>
+  /** Look into a content. */
+  'version.screen': { versionId: number }
+  /** Take up contents whose screening got lost. */
+  'screening.resume': Record<never, never>
+  'mail.send': { mailId: string }
+  /** Deliveries end, and some time later their contents. */
+  'delivery.retention': Record<never, never>
   /** Seal new events into a batch of the hash chain. */
   'audit.seal': Record<never, never>
   /** Drop sealed batches that are older than the audit log is kept. */
@@ -31,7 +38,9 @@ export type JobKind = keyof JobPayloads
 /** Jobs that an event brings along. An event type that is absent brings none. */
 const followUps: Partial<Record<EventType, (event: DomainEvent) => readonly NewJob[]>> = {}
 
-type NewJob = { [K in JobKind]: { kind: K; payload: JobPayloads[K]; dedupKey?: string; runAt?: number } }[JobKind]
+type NewJob = {
+  [K in JobKind]: { kind: K; payload: JobPayloads[K]; dedupKey?: string; runAt?: number; maxAttempts?: number }
+}[JobKind]
 
 const MAX_ATTEMPTS = 10
 
@@ -47,7 +56,7 @@ export async function enqueue(ctx: TxCtx, job: NewJob): Promise<void> {
       state: 'ready',
       runAt: job.runAt ?? ctx.clock(),
       attempts: 0,
-      maxAttempts: MAX_ATTEMPTS,
+      maxAttempts: job.maxAttempts ?? MAX_ATTEMPTS,
       createdAt: ctx.clock(),
     })
     .onConflict(clash => clash.column('dedupKey').doNothing())

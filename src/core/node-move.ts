@@ -25,6 +25,7 @@ import {
   type NodeAttributes,
 } from './nodes.ts'
 import { pathOf } from './node-paths.ts'
+import { sealSpaceVersions } from './space-keys.ts'
 import { getSpaceRow, type Space } from './space-rows.ts'
 import { addTotals, getTotals } from './totals.ts'
 import { trashNode } from './trash.ts'
@@ -79,6 +80,7 @@ export function moveNode(
       ...saidColumns(input.attributes),
     })
     await adoptSubtree(ctx, { node, from, parent, spaces })
+    await adoptKeys(ctx, spaces)
     await ctx.emit({
       type: 'node.moved',
       spaceId: spaces.to.id,
@@ -142,6 +144,12 @@ async function adoptSubtree(
       and id in (select child.id from node child join node parent on parent.id = child."parentId"
         where parent."spaceId" = ${spaces.to.id})`.execute(ctx.db)
   if (spaces.from.caseRule !== spaces.to.caseRule) await rekeyBelow(ctx, node, spaces.to)
+}
+
+/** Content that only a password opens goes nowhere without it, and what comes to such content is sealed like it. */
+async function adoptKeys(ctx: TxCtx, { from, to }: { from: Space; to: Space }): Promise<void> {
+  if (from.id === to.id || (from.wrappingKey === null && to.wrappingKey === null)) return
+  await sealSpaceVersions(ctx, { spaceId: to.id })
 }
 
 /** Names below a moved folder, but not inside spaces there, follow the case rule of the space they came to. Throws `name-taken` where two become one. */
@@ -216,7 +224,7 @@ async function copyFile(ctx: TxCtx, { source, parent, space, name }: CopyTarget)
   const version = await getCurrentVersion(ctx, source)
   // The source may be purged at this moment; its blob must not be collected before our row refers to it.
   await ctx.database.lock(ctx.db, `blob:${version.blobId}`, 'exclusive')
-  requireReadable(ctx, { space: await getSpaceRow(ctx, source.spaceId ?? 0), node: source, version })
+  await requireReadable(ctx, { space: await getSpaceRow(ctx, source.spaceId ?? 0), node: source, version })
   const [nodeId, versionId] = await ctx.database.nextIds(ctx.db, 2)
   const node = await tryInsertNode(ctx, {
     id: nodeId!,
@@ -237,7 +245,9 @@ async function copyFile(ctx: TxCtx, { source, parent, space, name }: CopyTarget)
   })
   if (!node) throw new DomainError('busy', {})
   const content = { ...version, ...rewrapKey(ctx, version), startedAt: ctx.clock(), endedAt: ctx.clock() }
-  await insertVersion(ctx, { id: versionId!, nodeId: node.id, content, mediaType: version.mediaType, isFirst: true })
+  const { mediaType } = version
+  await insertVersion(ctx, { id: versionId!, nodeId: node.id, content, mediaType, isFirst: true, space })
+  await copyChecks(ctx, version.id, versionId!)
   await ctx.db
     .insertInto('node_metadata')
     .columns(['nodeId', 'namespace', 'key', 'value'])
@@ -262,6 +272,21 @@ async function copyFile(ctx: TxCtx, { source, parent, space, name }: CopyTarget)
   await emitCopied(ctx, source, node)
   await addTotals(ctx, parent.id, { files: 1, bytes: version.sizeBytes })
   return node
+}
+
+/** What was found in a content holds for its copy; that somebody released it does not. */
+async function copyChecks(ctx: TxCtx, from: number, to: number): Promise<void> {
+  const columns = ['engine', 'verdict', 'name', 'description', 'startedAt', 'finishedAt'] as const
+  await ctx.db
+    .insertInto('screening_check')
+    .columns(['versionId', ...columns])
+    .expression(eb =>
+      eb
+        .selectFrom('screening_check')
+        .select([eb.val(to).as('versionId'), ...columns])
+        .where('versionId', '=', from),
+    )
+    .execute()
 }
 
 async function copyFolder(ctx: TxCtx, { source, parent, space, name }: CopyTarget): Promise<Node> {

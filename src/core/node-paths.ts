@@ -1,5 +1,6 @@
 /** The way from the tenant's root down to a node. */
 import { sql } from 'kysely'
+import { oneOf } from '#db/columns.ts'
 import { prepared } from '#db/prepared.ts'
 import type { NodeTable } from '#db/schema.ts'
 import type { Ctx } from './ctx.ts'
@@ -30,4 +31,24 @@ export async function pathText(ctx: Ctx, nodeId: number): Promise<string> {
       .map(step => step.name)
       .join('/')
   )
+}
+
+/**
+ * Paths of folders from the root of their space on, which itself has an empty one: `/folder/nested`. One query for all; empty for
+ * what is none of them.
+ */
+export async function pathsInSpace(ctx: Ctx, folderIds: readonly number[]): Promise<(folderId: number) => string> {
+  const { rows } = await sql<{ id: number; parentId: number; name: string }>`
+    with recursive up (id, "parentId", name, kind) as (
+      select id, "parentId", name, kind from node where ${oneOf(ctx.database.engine, sql`id`, folderIds)} and kind = 'folder'
+      union
+      select node.id, node."parentId", node.name, node.kind from up join node on node.id = up."parentId"
+        where node.kind = 'folder'
+    )
+    select id, "parentId", name from up`.execute(ctx.db)
+  const steps = new Map(rows.map(step => [step.id, step]))
+  return function pathOfFolder(folderId): string {
+    const step = steps.get(folderId)
+    return step ? `${pathOfFolder(step.parentId)}/${step.name}` : ''
+  }
 }

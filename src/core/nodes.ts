@@ -9,6 +9,7 @@ import { DomainError } from './errors.ts'
 import { requireChangeable, requireOpenSpace } from './gates.ts'
 import { checkName, fold, nameKey, numberedName } from './names.ts'
 import { getSpaceRow, type Space } from './space-rows.ts'
+import { writeSpaceText } from './space-texts.ts'
 import { addTotals } from './totals.ts'
 
 export type Node = Selectable<NodeTable>
@@ -176,21 +177,22 @@ export async function tryInsertNode(ctx: TxCtx, input: NewNode): Promise<Node | 
     changedBy: ctx.actor.principalId,
   }
   const [inserted] = await insertNodeRow(ctx.db, row)
+  if (inserted && row.kind === 'space') await writeSpaceText(ctx, row)
   return inserted && row
 }
+
+const unsaid = { title: null, notes: null, clientCreatedAt: null, clientModifiedAt: null } as const
 
 /** What the client says of the node, and where it says nothing, what the space says. */
 function attributeColumns({ kind, space, attributes = {} }: NewNode, now: number) {
   const defaults = kind === 'file' ? fileDefaults(space, now) : { expiresAt: null, readProtected: false }
   return {
-    title: attributes.title ?? null,
+    ...unsaid,
+    ...attributes,
     classification: attributes.classification ?? space?.defaultClassification ?? null,
-    notes: attributes.notes ?? null,
     expiresAt: attributes.expiresAt ?? defaults.expiresAt,
     writeProtected: Number(attributes.writeProtected ?? false),
     readProtected: Number(attributes.readProtected ?? defaults.readProtected),
-    clientCreatedAt: attributes.clientCreatedAt ?? null,
-    clientModifiedAt: attributes.clientModifiedAt ?? null,
   }
 }
 
@@ -219,7 +221,7 @@ export async function freeName(
   name: string,
   caseRule: 'exact' | 'folded',
 ): Promise<string> {
-  await ctx.database.lock(ctx.db, `names:${parentId}`, 'exclusive')
+  await holdNames(ctx, parentId)
   for (let count = 0; count < MAX_NUMBERED; count += 1) {
     const candidate = count === 0 ? name : numberedName(name, count)
     if (!(await findChild(ctx, parentId, nameKey(candidate, caseRule)))) return candidate
@@ -239,24 +241,30 @@ export function createFolder(
     const { parent, space } = await openContainer(ctx, input.parentId, 'create')
     const asked = checkName(input.name)
     const name = input.onConflict === 'rename-new' ? await freeName(ctx, parent.id, asked, space.caseRule) : asked
-    const [id] = await ctx.database.nextIds(ctx.db, 1)
-    const folder = await tryInsertNode(ctx, {
-      id: id!,
-      kind: 'folder',
-      parent,
-      space,
-      name,
-      label: asked,
-      caseRule: space.caseRule,
-      ...(input.attributes && { attributes: input.attributes }),
-    })
+    const { attributes = {} } = input
+    const folder = await insertFolder(ctx, { parent, space, name, label: asked, attributes })
     if (!folder) throw await lostName(ctx, parent.id, name, { caseRule: space.caseRule, onConflict: input.onConflict })
-    await insertTotals(ctx, folder.id)
-    await ctx.emit({ type: 'node.created', spaceId: space.id, subject1: `node:${folder.id}` })
-    await addTotals(ctx, parent.id, { folders: 1 })
     return folder
   })
 }
+
+/** A folder with its totals, or undefined when the name was taken meanwhile. */
+export async function insertFolder(
+  ctx: TxCtx,
+  { parent, space, ...said }: { parent: Node; space: Space; name: string; label: string; attributes: NodeAttributes },
+): Promise<Node | undefined> {
+  const [id] = await ctx.database.nextIds(ctx.db, 1)
+  const place = { kind: 'folder', parent, space, caseRule: space.caseRule } as const
+  const folder = await tryInsertNode(ctx, { ...place, ...said, id: id! })
+  if (!folder) return undefined
+  await insertTotals(ctx, folder.id)
+  await ctx.emit({ type: 'node.created', spaceId: space.id, subject1: `node:${folder.id}` })
+  await addTotals(ctx, parent.id, { folders: 1 })
+  return folder
+}
+
+/** Keeps others who settle a name in the container waiting until the transaction ends. */
+export const holdNames = (ctx: TxCtx, parentId: number) => ctx.database.lock(ctx.db, `names:${parentId}`, 'exclusive')
 
 /** Why an insert found its name taken: by whom, or, where any free name would have done, only by another transaction. */
 export async function lostName(
@@ -330,6 +338,8 @@ export async function updateNodeRow(ctx: TxCtx, node: Node, columns: Partial<Nod
     .returningAll()
     .executeTakeFirst()
   if (!changed) throw new TransactionLost()
+  const isText = columns.label !== undefined || columns.notes !== undefined
+  if (isText && changed.kind === 'space') await writeSpaceText(ctx, changed)
   return changed
 }
 

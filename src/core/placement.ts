@@ -182,6 +182,7 @@ async function insertFile(ctx: TxCtx, input: Placement, site: Site, name: string
     content,
     mediaType: input.mediaType,
     isFirst: true,
+    space,
   })
   return finish(ctx, input, { node, version }, { files: 1, bytes: content.sizeBytes })
 }
@@ -197,6 +198,7 @@ async function fillReserved(ctx: TxCtx, input: Placement, site: Site, reserved: 
     content,
     mediaType: input.mediaType,
     isFirst: true,
+    space,
   })
   const node = await updateNodeRow(ctx, reserved, {
     state: 'live',
@@ -234,6 +236,7 @@ async function addVersion(
     content,
     mediaType: input.mediaType,
     isFirst: false,
+    space,
   })
   await binVersion(ctx, { node: existing, versionId: before.id, cause: 'superseded', deletionId: null })
   const delta = { bytes: content.sizeBytes - before.sizeBytes, binBytes: before.sizeBytes }

@@ -103,6 +103,75 @@ export interface StoredObject {
   changedAt: number
 }
 
+/** A content as an engine sees it. */
+export interface Examined {
+  /** As its owner calls it. */
+  name: string
+  mediaType: string
+  sizeBytes: number
+  /** Plain bytes from `start` (inclusive) to `end` (exclusive), as often as wanted. Throws DomainError `content-damaged`. */
+  read(start?: number, end?: number): AsyncIterable<Uint8Array>
+  /** What the tenant does not want to leave. */
+  rules: readonly ContentRule[]
+}
+
+export interface ContentRule {
+  name: string
+  kind: 'pattern' | 'keywords' | 'card-number' | 'bank-account'
+  /** Regular expressions (RE2) or words; none for numbers, which are known by their check digits. */
+  terms: readonly string[]
+  /** Different places or numbers that must be there. */
+  minMatches: number
+  effect: 'flag' | 'quarantine'
+}
+
+/** What an engine says. `quarantines`: nobody gets the content unless somebody releases it. */
+export interface Verdict {
+  kind: 'clean' | 'infected' | 'matched' | 'bomb' | 'encrypted' | 'too-large'
+  quarantines: boolean
+  /** What was found, in the engine's words; at most 200 characters, never a part of the content. */
+  name?: string
+  description?: string
+}
+
+/**
+ * Looks into contents. Duties of the engine: it holds no more of a content in memory than it needs, gives everything back
+ * when the signal aborts, and throws when it is away or cannot judge. Duties of the caller: it aborts after `timeoutMs`.
+ */
+export interface ScreeningEngine {
+  readonly name: string
+  /** While a mandatory engine is away, contents stay unscreened; another one is left out. */
+  readonly mandatory: boolean
+  readonly timeoutMs: number
+  /**
+   * True where the first bytes (512, or all where there are fewer) show that there is nothing to find: then the content
+   * need not be read back. Absent: it always must be.
+   */
+  isHarmless?(head: Uint8Array, content: Pick<Examined, 'sizeBytes' | 'rules'>): boolean
+  /** Why a rule cannot be followed, in a few words; undefined where it can. */
+  checkRule?(rule: ContentRule): string | undefined
+  examine(content: Examined, signal: AbortSignal): Promise<Verdict>
+  close?(): Promise<void>
+}
+
+/** A mail ready to go. */
+export interface OutgoingMail {
+  /** The same for each try, so that a receiver can tell a repeated one. Without angle brackets. */
+  messageId: string
+  to: { name: string; address: string }
+  subject: string
+  text: string
+  html: string
+}
+
+/** Hands mails over. Throws MailRefused where trying again is of no use, anything else where it is. */
+export interface Mailer {
+  /** `spool`: mails are kept in a folder, as nothing is configured to send them. */
+  readonly kind: 'smtp' | 'spool'
+  send(mail: OutgoingMail): Promise<void>
+  close(): Promise<void>
+}
+
 /** Wraps data keys and seals small secrets. Implemented over the key ring file. */
 export interface KeyRing {
   /** Name of the key that new wraps use, such as `master:2`. */
@@ -122,4 +191,6 @@ export interface InlineFrames {
   encrypt(input: { segmentId: string; key: Uint8Array; plain: Uint8Array }): Uint8Array
   /** Throws DomainError `content-damaged`. */
   decrypt(input: { segmentId: string; key: Uint8Array; stored: Uint8Array; sizeBytes: number }): Uint8Array
+  /** Bytes that so many plain ones take up once they are encrypted, on the medium too. */
+  storedSize(sizeBytes: number): number
 }

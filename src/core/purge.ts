@@ -22,15 +22,27 @@ export function purgeVersion(ctx: Ctx, { versionId }: { versionId: number }): Pr
     if (version.purgedAt !== null)
       throw new DomainError('wrong-state', { what: 'version', state: 'purged', needed: 'deleted' })
     if (version.deletedAt === null) throw new DomainError('not-deleted', { nodeId: version.nodeId })
-    await purgeRow(ctx, version)
+    await purgeRows(ctx, [version])
   })
 }
 
 /**
- * Destroys a version in the bin: the wrapped keys are overwritten, jobs remove the bytes and scrub what the database keeps of
+ * Destroys versions in the bin: the wrapped keys are overwritten, jobs remove the bytes and scrub what the database keeps of
  * both in free pages and its log. The caller has asked for the right.
  */
-export async function purgeRow(ctx: TxCtx, version: Version): Promise<void> {
+export async function purgeRows(ctx: TxCtx, versions: readonly Version[]): Promise<void> {
+  if (versions.length === 0) return
+  for (const version of versions) await purgeRow(ctx, version)
+  await enqueue(ctx, { kind: 'blob.collect', payload: { blobIds: versions.map(version => version.blobId) } })
+  await enqueue(ctx, { kind: 'database.scrub', payload: {}, dedupKey: 'database.scrub' })
+  const byBin = Map.groupBy(versions, version => version.deletedParentId)
+  for (const [containerId, rows] of byBin) {
+    const binBytes = -rows.reduce((sum, row) => sum + row.sizeBytes, 0)
+    if (containerId !== null) await addTotals(ctx, containerId, { binBytes })
+  }
+}
+
+async function purgeRow(ctx: TxCtx, version: Version): Promise<void> {
   const purged = await ctx.db
     .updateTable('version')
     .set({ wrappedKey: null, keyName: null, purgedAt: ctx.clock() })
@@ -48,10 +60,7 @@ export async function purgeRow(ctx: TxCtx, version: Version): Promise<void> {
     .where('state', '=', 'deleted')
     .where('currentVersionId', '=', version.id)
     .execute()
-  await enqueue(ctx, { kind: 'blob.collect', payload: { blobIds: [version.blobId] } })
-  await enqueue(ctx, { kind: 'database.scrub', payload: {}, dedupKey: 'database.scrub' })
   await ctx.emit({ type: 'version.purged', spaceId: version.deletedSpaceId, subject1: `version:${version.id}` })
-  if (version.deletedParentId !== null) await addTotals(ctx, version.deletedParentId, { binBytes: -version.sizeBytes })
 }
 
 /**

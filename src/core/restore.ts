@@ -17,6 +17,8 @@ import {
   updateNodeRow,
   type Node,
 } from './nodes.ts'
+import { hasSealedKey } from './sealed-keys.ts'
+import { sealVersionKeys } from './space-keys.ts'
 import { getSpaceRow, type Space } from './space-rows.ts'
 import { addTotals, getTotals, recountTotals } from './totals.ts'
 import { trashNode } from './trash.ts'
@@ -60,6 +62,7 @@ export function restoreVersion(
     const node = place.existing
       ? await becomeCurrent(ctx, version, place.existing)
       : await becomeFile(ctx, version, { ...target, name: place.name, isRenamed: input.name !== undefined })
+    if (space.wrappingKey !== null || hasSealedKey(version)) await sealVersionKeys(ctx, { versionId: version.id })
     await ctx.emit({
       type: 'node.restored',
       spaceId: space.id,

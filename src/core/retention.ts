@@ -2,6 +2,8 @@
 import { sql } from 'kysely'
 import { inTx, makeCtx, systemActor, type Ctx } from './ctx.ts'
 import { isDomainError } from './errors.ts'
+import { forgetMails } from './mail.ts'
+import { forgetPasswordLinks } from './password-links.ts'
 import { purgeVersion } from './purge.ts'
 import { forgetSessions } from './sessions.ts'
 import { forgetFailures } from './throttle.ts'
@@ -12,6 +14,8 @@ import { removeExpiredUsers } from './users.ts'
 const BATCH = 200
 /** Ended sessions stay visible for so long. */
 const SESSION_MEMORY_MS = 7 * 86_400_000
+/** As long, nobody is told the same thing twice. */
+const MAIL_MEMORY_MS = 90 * 86_400_000
 
 /** Deletes files whose time has come and removes accounts that said so, in all tenants. */
 export async function expire(ctx: Ctx): Promise<{ files: number; users: number }> {
@@ -135,7 +139,8 @@ async function accepted(act: Promise<unknown>): Promise<boolean> {
   }
 }
 
-async function inEachTenant(ctx: Ctx): Promise<Ctx[]> {
+/** The server itself in each tenant. */
+export async function inEachTenant(ctx: Ctx): Promise<Ctx[]> {
   const tenants = await ctx.db.selectFrom('tenant').select('id').orderBy('id').execute()
   return tenants.map(({ id }) => makeCtx(ctx, systemActor(id, ctx.actor.client), ctx.requestId))
 }
@@ -145,10 +150,12 @@ export async function expireTransfers(ctx: Ctx): Promise<void> {
   for (const tenantCtx of await inEachTenant(ctx)) await expireUploads(tenantCtx)
 }
 
-/** Forgets sessions and counters of failures that no longer count. */
+/** Forgets sessions, password links, mails and counters of failures that no longer count. */
 export async function cleanUp(ctx: Ctx): Promise<void> {
   await inTx(ctx, async ctx => {
     await forgetSessions(ctx, { before: ctx.clock() - SESSION_MEMORY_MS })
     await forgetFailures(ctx)
+    await forgetPasswordLinks(ctx, { before: ctx.clock() - SESSION_MEMORY_MS })
+    await forgetMails(ctx, { before: ctx.clock() - MAIL_MEMORY_MS })
   })
 }

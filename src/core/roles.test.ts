@@ -9,6 +9,7 @@ import {
   listRoles,
   requireRight,
   rightsOf,
+  setRightsOf,
   setRoleRights,
   withdrawRight,
   withdrawRole,
@@ -104,4 +105,18 @@ test('roles are of one tenant, and their names are unique there', async ({ world
     code: 'not-found',
   })
   expect(await listRoles(abroad)).toEqual([])
+})
+
+test('setting rights among some leaves the others, and gives none beyond them', async ({ world }) => {
+  const { system } = world
+  const { user } = await world.user()
+  const principalId = user.id
+  await grantRight(system, { principalId, right: 'spaces.create' })
+  const among = ['users.read', 'groups.manage'] as const
+  await setRightsOf(system, { principalId, rights: ['users.read', 'audit.read'], among })
+  expect([...(await rightsOf(system, principalId))].sort()).toEqual(['spaces.create', 'users.read'])
+  await setRightsOf(system, { principalId, rights: ['groups.manage'], among })
+  expect([...(await rightsOf(system, principalId))].sort()).toEqual(['groups.manage', 'spaces.create'])
+  await setRightsOf(system, { principalId, rights: ['groups.manage'], among })
+  expect(await world.events()).toEqual(['right.changed', 'right.changed', 'right.changed'])
 })

@@ -1,9 +1,11 @@
 /** System rights: held directly, through roles, and through groups. Nobody hands out more than he holds himself. */
+import { sql, type RawBuilder } from 'kysely'
 import { remembered } from '#db/prepared.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { recordRefusal } from './events.ts'
-import { getPrincipal, isAccountKind } from './principals.ts'
+import { accountRefusal, getPrincipal, isAccountKind } from './principals.ts'
+import type { Switch } from './settings.ts'
 
 export type SystemRight = (typeof systemRights)[number]
 
@@ -16,6 +18,43 @@ export const systemRights = [
   'audit.read',
   'config.manage',
   'tenants.manage',
+  /** Taking part in deliveries at all. */
+  'deliveries.use',
+  'deliveries.receive',
+  'deliveries.send.public',
+  'deliveries.send.internal',
+  'deliveries.send.private',
+  /** Keeping one for oneself alone. */
+  'deliveries.send.own',
+  /** Being among the recipients of one's own. */
+  'deliveries.send.self',
+  'deliveries.send.unapproved',
+  'deliveries.encrypt',
+  'deliveries.contributors',
+  'deliveries.persistent',
+  'deliveries.read-sent',
+  /** Everything in all deliveries, as an administrator. */
+  'deliveries.manage',
+  'links.create.public',
+  'links.create.internal',
+  'links.create.private',
+  'approvals.decide',
+  /** Deciding about everybody, not only about those who named one. */
+  'approvals.all',
+  /** Naming one's own approvers. */
+  'approvals.choose',
+  'quarantine.add',
+  'quarantine.delete',
+  'quarantine.release',
+  'screening.details',
+  'downloads.without-password',
+  'sign-in.single-factor',
+  /** An account that does not expire by itself. */
+  'account.persistent',
+  'password.recover',
+  'sftp.use',
+  'log.read',
+  'log.read-all',
 ] as const
 
 export interface Role {
@@ -48,9 +87,50 @@ const selectRights = remembered<OfPrincipal, { right: string }>((db, arg) => {
 })
 
 /** All rights of a principal of the tenant, whichever way he holds them. */
-export async function rightsOf(ctx: Ctx, principalId: string): Promise<Set<SystemRight>> {
+export async function rightsOf(ctx: Pick<Ctx, 'db'>, principalId: string): Promise<Set<SystemRight>> {
   const rows = await selectRights(ctx.db, { principalId })
   return new Set(rows.map(row => row.right).filter(isSystemRight))
+}
+
+/** Those of the principals who hold the right, whichever way. */
+export async function holdersAmong(
+  ctx: Ctx,
+  { right, principalIds }: { right: SystemRight; principalIds: readonly string[] },
+): Promise<Set<string>> {
+  if (principalIds.length === 0) return new Set()
+  const { rows } = await sql<{ id: string }>`
+    select id from principal where id in (${sql.join(principalIds)}) and ${isHeld(right, sql`id`)}`.execute(ctx.db)
+  return new Set(rows.map(row => row.id))
+}
+
+/** A condition: the principal of that id holds the right, whichever way. */
+export function isHeld(right: SystemRight, id: RawBuilder<unknown>): RawBuilder<boolean> {
+  const holders = sql`
+    select "principalId" from principal_right where "right" = ${right}
+    union
+    select holder."principalId" from role_holder holder join role_right given on given."roleId" = holder."roleId"
+      where given."right" = ${right}`
+  return sql`(${id} in (${holders})
+    or ${id} in (select "principalId" from group_closure where "groupId" in (${holders})))`
+}
+
+/**
+ * Why an account may not be used now; undefined when it may. An account that need not end goes on when its time is over.
+ */
+export async function refusalOfAccount(
+  ctx: Pick<Ctx, 'db'>,
+  account: Parameters<typeof accountRefusal>[0] & { principalId: string },
+  now: number,
+): Promise<ReturnType<typeof accountRefusal>> {
+  const reason = accountRefusal(account, now)
+  if (reason !== 'expired') return reason
+  const isKept = (await rightsOf(ctx, account.principalId)).has('account.persistent')
+  return isKept ? accountRefusal({ ...account, expiresAt: null }, now) : reason
+}
+
+/** Whether a switch of the settings is on for the actor: for everybody, nobody, or those with the right. */
+export async function isSwitchedOn(ctx: Ctx, setting: Switch, right: SystemRight): Promise<boolean> {
+  return setting === 'selected' ? hasRight(ctx, right) : setting === 'yes'
 }
 
 export const isSystemRight = (text: string): text is SystemRight => (systemRights as readonly string[]).includes(text)
@@ -73,6 +153,12 @@ export async function hasRight(ctx: Ctx, ...anyOf: [SystemRight, ...SystemRight[
 export async function requireRightsOver(ctx: Ctx, principalId: string): Promise<void> {
   if (ctx.actor.kind === 'system') return
   await requireRights(ctx, await rightsOf(ctx, principalId))
+}
+
+/** Whether the actor holds every right that the principal holds. */
+export async function holdsRightsOf(ctx: Ctx, principalId: string): Promise<boolean> {
+  const rights = await rightsOf(ctx, principalId)
+  return rights.isSubsetOf(await usableRights(ctx))
 }
 
 async function requireRights(ctx: Ctx, rights: Iterable<SystemRight>): Promise<void> {
@@ -212,6 +298,54 @@ export async function withdrawRight(
   })
 }
 
+/**
+ * Makes these the rights that the principal holds directly, as far as they are among those named: others stay as they
+ * are. Whoever gives or takes a right must hold it.
+ */
+export async function setRightsOf(
+  ctx: Ctx,
+  {
+    principalId,
+    rights,
+    among,
+  }: { principalId: string; rights: readonly SystemRight[]; among: readonly SystemRight[] },
+): Promise<void> {
+  const wanted = new Set(rights).intersection(new Set(among))
+  await requireChange(ctx, principalId, [])
+  const before = await directRights(ctx, principalId, among)
+  await requireRights(ctx, before.symmetricDifference(wanted))
+  await inTx(ctx, async ctx => {
+    const held = await directRights(ctx, principalId, among)
+    const added = [...wanted.difference(held)]
+    const dropped = [...held.difference(wanted)]
+    if (added.length + dropped.length === 0) return
+    if (dropped.length > 0)
+      await ctx.db
+        .deleteFrom('principal_right')
+        .where('principalId', '=', principalId)
+        .where('right', 'in', dropped)
+        .execute()
+    const rows = added.map(right => ({ principalId, right }))
+    if (rows.length > 0)
+      await ctx.db
+        .insertInto('principal_right')
+        .values(rows)
+        .onConflict(clash => clash.doNothing())
+        .execute()
+    await emitRightChange(ctx, principalId, { added, dropped })
+  })
+}
+
+async function directRights(ctx: Ctx, principalId: string, among: readonly SystemRight[]): Promise<Set<SystemRight>> {
+  const rows = await ctx.db
+    .selectFrom('principal_right')
+    .select('right')
+    .where('principalId', '=', principalId)
+    .where('right', 'in', among)
+    .execute()
+  return new Set(rows.map(row => row.right).filter(isSystemRight))
+}
+
 /** Takes every right and role from a principal that is being removed. */
 export async function dropRightsOf(ctx: TxCtx, principalId: string): Promise<void> {
   await ctx.db.deleteFrom('principal_right').where('principalId', '=', principalId).execute()
@@ -228,7 +362,7 @@ async function requireChange(ctx: Ctx, principalId: string, rights: readonly Sys
 async function emitRightChange(
   ctx: TxCtx,
   principalId: string,
-  facts: Record<string, string | boolean>,
+  facts: Record<string, string | boolean | readonly string[]>,
 ): Promise<void> {
   const { kind } = await getPrincipal(ctx, {
     principalId,

@@ -6,8 +6,8 @@ import { inTx, noProofs, type Actor, type Ctx, type Deps, type TxCtx } from './c
 import { DomainError, type ErrorDetails } from './errors.ts'
 import { isAddressAllowed } from './ip-ranges.ts'
 import { fold } from './names.ts'
-import { accountRefusal, capacityOf, isAccountKind } from './principals.ts'
-import { requireRight, requireRightsOver } from './roles.ts'
+import { capacityOf, isAccountKind } from './principals.ts'
+import { refusalOfAccount, requireRight, requireRightsOver } from './roles.ts'
 import { lastUse, noteUse, TOUCH_LAG_MS } from './touches.ts'
 
 export type Session = Pick<SessionTable, (typeof columns)[number]>
@@ -115,7 +115,7 @@ export async function authenticateSession(
   // The stored time may be behind by the lag: better a minute too long than a session that ends under the user's hands.
   const idleUntil = lastUse(deps, 'sessions', row.sessionId, row.lastSeenAt) + row.idleTimeoutMs + TOUCH_LAG_MS
   if (row.sessionExpiresAt <= now || idleUntil <= now) throw notSignedIn('expired')
-  const actor = actorOfAccount(row, input, now)
+  const actor = await actorOfAccount(deps, row, input)
   noteUse(deps, 'sessions', row.sessionId, row.lastSeenAt)
   return { ...actor, sessionId: row.sessionId }
 }
@@ -127,14 +127,15 @@ export const isLoginOf = (
 ): boolean =>
   login === undefined || login === account.login || login === account.handle || fold(login) === account.loginKey
 
-/** Throws `not-signed-in` when the account may not be used, or not from there. */
-export function actorOfAccount(
+/** Throws `not-signed-in` when the account may not be used from there, or not at all. */
+export async function actorOfAccount(
+  deps: Deps,
   row: AccountOfSecret,
   { client, address }: { client: string; address: string },
-  now: number,
-): Actor {
-  if (!isAccountKind(row.kind) || accountRefusal(row, now)) throw notSignedIn('account')
+): Promise<Actor> {
   if (!isAddressAllowed(row.ipRanges, address)) throw notSignedIn('address')
+  const refusal = await refusalOfAccount({ db: deps.database.read }, row, deps.clock())
+  if (refusal || !isAccountKind(row.kind)) throw notSignedIn('account')
   return {
     principalId: row.principalId,
     tenantId: row.tenantId,

@@ -47,7 +47,7 @@ export async function actorOfAddress(
     .executeTakeFirst()
   if (!row) throw notSignedIn('unknown')
   // The address itself is the permission, from wherever it is used.
-  return actorOfAccount({ ...row, ipRanges: null }, from, deps.clock())
+  return actorOfAccount(deps, { ...row, ipRanges: null }, from)
 }
 
 /**

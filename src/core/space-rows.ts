@@ -7,7 +7,7 @@ import { DomainError } from './errors.ts'
 
 export type Space = Selectable<SpaceTable>
 
-/** What makes a space a package: who may fetch it and how often. Kept as JSON in `space.delivery`. */
+/** What makes a space a delivery: who may fetch it, how often and until when. */
 export interface DeliveryPolicy {
   accessType: 'public' | 'internal' | 'private'
   /** Accesses after which nobody gets in any more; null for no limit. */
@@ -16,6 +16,20 @@ export interface DeliveryPolicy {
   expiresAt: number | null
   persistent: boolean
 }
+
+/** The delivery policy of a space; null for one that is no delivery. */
+export const deliveryOf = ({
+  deliveryAccess,
+  accessLimit,
+  deliveryExpiresAt,
+  deliveryPersistent,
+}: Pick<Space, 'deliveryAccess' | 'accessLimit' | 'deliveryExpiresAt' | 'deliveryPersistent'>): DeliveryPolicy | null =>
+  deliveryAccess && {
+    accessType: deliveryAccess,
+    accessLimit,
+    expiresAt: deliveryExpiresAt,
+    persistent: deliveryPersistent === 1,
+  }
 
 const spaceById = remembered<{ id: number }, Space>((db, arg) =>
   db.selectFrom('space').selectAll().where('id', '=', arg('id')),

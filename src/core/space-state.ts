@@ -6,7 +6,7 @@ import { freeName, getLiveNode, type Node } from './nodes.ts'
 import { getSpaceRow, type Space } from './space-rows.ts'
 
 const transitions: Record<Space['state'], readonly Space['state'][]> = {
-  active: ['deleted', 'archived'],
+  active: ['deleted', 'archived', 'purged'],
   deleted: ['active', 'archived', 'purged'],
   archived: ['active', 'deleted', 'purged'],
   purged: [],
@@ -18,7 +18,7 @@ const transitions: Record<Space['state'], readonly Space['state'][]> = {
  */
 export async function changeSpaceState(
   ctx: TxCtx,
-  { before, state }: { before: Space; state: 'active' | 'deleted' | 'archived' },
+  { before, state }: { before: Space; state: Space['state'] },
 ): Promise<Space> {
   const allowed = transitions[before.state]
   if (!allowed.includes(state)) {
@@ -26,7 +26,7 @@ export async function changeSpaceState(
   }
   const space = await ctx.db
     .updateTable('space')
-    .set({ state, changedAt: ctx.clock() })
+    .set({ state, changedAt: ctx.clock(), stateChangedAt: ctx.clock() })
     .where('id', '=', before.id)
     .where('state', '=', before.state)
     .returningAll()

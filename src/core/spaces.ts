@@ -52,6 +52,8 @@ export interface SpacePolicy {
   delivery: DeliveryPolicy | null
   /** PHC string; null for no password. */
   deliveryPasswordHash: string | null
+  /** Recipients of a delivery are told by mail. */
+  deliveryNotifies: boolean
 }
 
 export const defaultPolicy: SpacePolicy = {
@@ -73,6 +75,7 @@ export const defaultPolicy: SpacePolicy = {
   visibleElsewhere: true,
   delivery: null,
   deliveryPasswordHash: null,
+  deliveryNotifies: false,
 }
 
 type PolicyColumns = Omit<
@@ -84,19 +87,34 @@ type PolicyColumns = Omit<
   | 'ownerId'
   | 'state'
   | 'accessCount'
+  | 'passwordEncryption'
+  | 'approvalDecidedAt'
+  | 'approvalDecidedBy'
+  | 'stateChangedAt'
+  | 'contentPurgedAt'
   | 'wrappingKey'
   | 'lastLogAt'
   | 'changedAt'
 >
 
-/** Booleans as 0 and 1, the delivery policy as JSON; absent fields stay absent. */
-function policyColumns(policy: Partial<SpacePolicy>): Partial<PolicyColumns> {
-  const columns = Object.entries(policy).map(([field, value]) => {
-    if (typeof value === 'boolean') return [field, Number(value)]
-    return [field, field === 'delivery' && value !== null ? JSON.stringify(value) : value]
-  })
-  return Object.fromEntries(columns) as Partial<PolicyColumns> // same keys by construction
+/** Booleans as 0 and 1, the delivery policy in columns of its own; absent fields stay absent. */
+function policyColumns({ delivery, ...policy }: Partial<SpacePolicy>): Partial<PolicyColumns> {
+  const columns = Object.entries(policy).map(([field, value]) => [
+    field,
+    typeof value === 'boolean' ? Number(value) : value,
+  ])
+  return {
+    ...(Object.fromEntries(columns) as Partial<PolicyColumns>), // same keys by construction
+    ...(delivery !== undefined && deliveryColumns(delivery)),
+  }
 }
+
+const deliveryColumns = (delivery: DeliveryPolicy | null) => ({
+  deliveryAccess: delivery?.accessType ?? null,
+  deliveryExpiresAt: delivery?.expiresAt ?? null,
+  deliveryPersistent: Number(delivery?.persistent ?? false),
+  accessLimit: delivery?.accessLimit ?? null,
+})
 
 export interface NewSpace {
   name: string
@@ -120,7 +138,7 @@ export async function createSpace(ctx: Ctx, input: NewSpace): Promise<Space & { 
   return inTx(ctx, async ctx => {
     await holdStructure(ctx, 'shared')
     const parent = await parentOf(ctx, input)
-    const policy = { ...defaultPolicy, inheritsGrants: false, ...input.policy }
+    const policy = startingPolicy(input)
     if (policy.inheritsGrants && input.parentSpaceId === undefined) {
       throw new DomainError('invalid-input', {
         field: 'inheritsGrants',
@@ -154,6 +172,12 @@ export async function createSpace(ctx: Ctx, input: NewSpace): Promise<Space & { 
     await addTotals(ctx, parent.id, { folders: 1 })
     return { ...space, node }
   })
+}
+
+/** A delivery that requires consent waits for it from the beginning. */
+function startingPolicy({ policy }: NewSpace): SpacePolicy {
+  const whole = { ...defaultPolicy, ...policy }
+  return whole.delivery && whole.approval === 'required' ? { ...whole, approval: 'waiting' } : whole
 }
 
 async function parentOf(ctx: TxCtx, input: NewSpace): Promise<Node> {

@@ -38,6 +38,16 @@ export function signInLimits(
   }
 }
 
+/** The counters of somebody who shows the password of a space. */
+export function proofLimits(ctx: Ctx, { spaceId }: { spaceId: number }): { person: Limit; address: Limit } {
+  const { throttleAfter } = ctx.settings
+  const { principalId, address } = ctx.actor
+  return {
+    person: { key: `proof:${spaceId}:${principalId}`, freeFailures: throttleAfter },
+    address: { key: `proof-address:${clientNetwork(address)}`, freeFailures: throttleAfter * ADDRESS_FACTOR },
+  }
+}
+
 const selectBlock = prepared<{ key: string }, { blockedUntil: number }>((db, arg) =>
   db.selectFrom('throttle').select('blockedUntil').where('key', '=', arg('key')),
 )

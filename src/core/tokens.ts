@@ -1,11 +1,15 @@
-/** API keys: `ent_` and 32 random bytes, shown once, stored as a hash. They act as their account, within their scope. */
+/**
+ * API keys: `ent_` and 32 random bytes, or a text that the caller makes; shown once, stored as a hash. They act as their
+ * account, within their scope.
+ */
 import { randomBytes } from 'node:crypto'
 import { remembered } from '#db/prepared.ts'
-import type { PrincipalTable, TokenTable } from '#db/schema.ts'
+import type { PrincipalKind, PrincipalTable, TokenTable } from '#db/schema.ts'
 import { inTx, type Actor, type Ctx, type Deps, type ScopeEntry, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { isAddressAllowed, loadIpRanges, storeIpRanges } from './ip-ranges.ts'
-import { accountKinds, getPrincipal } from './principals.ts'
+import { accountKinds, getPrincipal, type AccountKind } from './principals.ts'
+import { requireRight } from './roles.ts'
 import {
   actorOfAccount,
   hashSecret,
@@ -43,6 +47,8 @@ const PREFIX = 'ent_'
 const SECRET_BYTES = 32
 /** Characters of the secret that lists show: enough to tell tokens apart, too few to guess the rest. */
 const PREVIEW_LENGTH = PREFIX.length + 4
+/** Of a secret that the caller made: its kind at the beginning, and what differs at the end. */
+const MADE_PREVIEW = { start: 10, end: 6 }
 const MAX_NAME_LENGTH = 200
 
 /** The secret is in the answer and nowhere else. For oneself, or for others by who manages accounts. */
@@ -54,25 +60,28 @@ export async function createToken(
     scope?: readonly ScopeEntry[]
     expiresAt?: number | null
     ipRanges?: readonly string[]
+    /** Gives the secret for the id of the token: at least 256 random bits must be in it. */
+    makeSecret?: (tokenId: string) => string | Promise<string>
   },
 ): Promise<{ token: Token; secret: string }> {
-  const { principalId, name, scope, expiresAt = null, ipRanges } = input
+  const { principalId, name, scope, expiresAt = null, ipRanges, makeSecret } = input
   await getPrincipal(ctx, { principalId, kinds: accountKinds, what: 'user' })
   await requireAccountRight(ctx, principalId)
   if (name.trim() === '' || name.length > MAX_NAME_LENGTH)
     throw new DomainError('invalid-input', { field: 'name', rule: 'length' })
-  const secret = PREFIX + randomBytes(SECRET_BYTES).toString('base64url')
+  const id = ctx.newId()
+  const secret = makeSecret ? await makeSecret(id) : PREFIX + randomBytes(SECRET_BYTES).toString('base64url')
   return inTx(ctx, async ctx => {
     await requireNodes(ctx, scope ?? [])
     const row = await ctx.db
       .insertInto('token')
       .values({
-        id: ctx.newId(),
+        id,
         secretHash: hashSecret(secret),
         tenantId: ctx.actor.tenantId,
         principalId,
         name,
-        preview: secret.slice(0, PREVIEW_LENGTH),
+        preview: previewOf(secret),
         scope: scope ? JSON.stringify(scope) : null,
         ipRanges: storeIpRanges(ipRanges),
         createdAt: ctx.clock(),
@@ -90,6 +99,11 @@ export async function createToken(
     return { token: present(row), secret }
   })
 }
+
+const previewOf = (secret: string) =>
+  secret.startsWith(PREFIX)
+    ? secret.slice(0, PREVIEW_LENGTH)
+    : `${secret.slice(0, MADE_PREVIEW.start)}...${secret.slice(-MADE_PREVIEW.end)}`
 
 type SecretRow = AccountOfSecret &
   Pick<PrincipalTable, 'loginKey' | 'handle'> &
@@ -138,7 +152,7 @@ export async function authenticateToken(
   const now = deps.clock()
   if (row.tokenExpiresAt !== null && row.tokenExpiresAt <= now) throw notSignedIn('expired')
   if (!isAddressAllowed(row.tokenIpRanges, address)) throw notSignedIn('address')
-  const actor = actorOfAccount(row, input, now)
+  const actor = await actorOfAccount(deps, row, input)
   noteUse(deps, 'tokens', row.tokenId, row.lastUsedAt)
   return { ...actor, tokenId: row.tokenId, ...(row.scope !== null && { scope: loadScope(row.scope) }) }
 }
@@ -196,6 +210,32 @@ export async function listTokens(ctx: Ctx, { principalId }: { principalId: strin
   return rows.map(present)
 }
 
+type OwnedToken = Token & { ownerKind: AccountKind }
+
+/** All tokens of the tenant that are not revoked, latest first, for who manages accounts. */
+export async function findTokens(ctx: Ctx): Promise<OwnedToken[]> {
+  await requireRight(ctx, 'users.manage')
+  const rows = await ownedTokens(ctx).orderBy('token.createdAt', 'desc').orderBy('token.id', 'desc').execute()
+  return rows.map(presentOwned)
+}
+
+/** A token that is not revoked. Throws `not-found`. */
+export async function getToken(ctx: Ctx, { tokenId }: { tokenId: string }): Promise<OwnedToken> {
+  await requireRight(ctx, 'users.manage')
+  const row = await ownedTokens(ctx).where('token.id', '=', tokenId).executeTakeFirst()
+  if (!row) throw new DomainError('not-found', { what: 'token', id: tokenId })
+  return presentOwned(row)
+}
+
+const ownedTokens = (ctx: Ctx) =>
+  ctx.db
+    .selectFrom('token')
+    .innerJoin('principal', 'principal.id', 'token.principalId')
+    .select(columns.map(column => `token.${column}` as const))
+    .select('principal.kind as ownerKind')
+    .where('token.tenantId', '=', ctx.actor.tenantId)
+    .where('token.revokedAt', 'is', null)
+
 /** A scope may only name nodes of the tenant. */
 async function requireNodes(ctx: TxCtx, scope: readonly ScopeEntry[]): Promise<void> {
   for (const { nodeId } of scope) {
@@ -211,6 +251,11 @@ async function requireNodes(ctx: TxCtx, scope: readonly ScopeEntry[]): Promise<v
 }
 
 const loadScope = (stored: string) => JSON.parse(stored) as ScopeEntry[] // written by createToken
+
+const presentOwned = ({ ownerKind, ...row }: TokenRow & { ownerKind: PrincipalKind }): OwnedToken => ({
+  ...present(row),
+  ownerKind: ownerKind as AccountKind, // `createToken` takes no others
+})
 
 const present = (row: TokenRow): Token => ({
   ...row,

@@ -5,7 +5,16 @@ import { digestContent } from './content.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError, isDomainError } from './errors.ts'
 import { placeFile, type Placed, type Placement } from './placement.ts'
-import { endUpload, getUpload, keyless, lockUpload, type Upload, type UploadAttributes } from './transfers.ts'
+import { stateAtBirth } from './screening-start.ts'
+import {
+  endUpload,
+  getUpload,
+  keyless,
+  lockUpload,
+  type Upload,
+  type UploadAttributes,
+  type UploadRef,
+} from './transfers.ts'
 import { requireAsExpected } from './uploads.ts'
 
 /**
@@ -14,11 +23,17 @@ import { requireAsExpected } from './uploads.ts'
  */
 export async function completeUpload(
   ctx: Ctx,
-  input: { uploadId: string; onRefusal: 'fail' | 'reopen'; partNumbers?: readonly number[] },
+  input: UploadRef & {
+    onRefusal: 'fail' | 'reopen'
+    partNumbers?: readonly number[]
+    /** Lower-case hex, in place of what the upload was opened with. */
+    expectedSha256?: string
+  },
 ): Promise<Placed> {
   await getUpload(ctx, input)
   const upload = await inTx(ctx, ctx => sealUpload(ctx, input))
-  return finishUpload(ctx, upload, { onRefusal: input.onRefusal, place: placeAsOpened })
+  const expected = { ...upload, expectedSha256: input.expectedSha256 ?? upload.expectedSha256 }
+  return finishUpload(ctx, expected, { onRefusal: input.onRefusal, place: placeAsOpened })
 }
 
 /** Where assembled content goes, in the transaction that ends the upload. */
@@ -129,19 +144,20 @@ async function assemble(ctx: Ctx, upload: Upload, wantsMd5: boolean) {
     sizeBytes,
     sha256: digests.sha256,
     md5: digests.md5,
+    screening: await stateAtBirth(ctx, { head: undefined, sizeBytes }),
     startedAt: upload.createdAt,
     endedAt: upload.changedAt,
   }
 }
 
 async function storeUpload(ctx: TxCtx, upload: Upload, content: Assembled, place: Place): Promise<Placed> {
-  await lockUpload(ctx, upload.id, 'stored')
+  const current = await lockUpload(ctx, upload.id, 'stored') // its name may have been changed since it was sealed
   await ctx.db
     .updateTable('blob')
     .set({ sizeBytes: content.sizeBytes, sha256: content.sha256, md5: content.md5, sealedAt: ctx.clock() })
     .where('id', '=', upload.blobId)
     .execute()
-  const placed = await place(ctx, content, upload)
+  const placed = await place(ctx, content, current)
   const ended = {
     versionId: placed.version.id,
     endedAt: ctx.clock(),

@@ -4,6 +4,7 @@
  */
 import type { Selectable } from 'kysely'
 import type { BlobTable, ConflictStrategy, UploadState, UploadTable } from '#db/schema.ts'
+import { authorize } from './access.ts'
 import {
   discardContent,
   insertSegmentRow,
@@ -17,7 +18,15 @@ import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { enqueue } from './jobs.ts'
 import { nameKey } from './names.ts'
-import { findChild, holdStructure, nameTaken, tryInsertNode, type Node, type NodeAttributes } from './nodes.ts'
+import {
+  findChild,
+  getNodeRow,
+  holdStructure,
+  nameTaken,
+  tryInsertNode,
+  type Node,
+  type NodeAttributes,
+} from './nodes.ts'
 import type { Space } from './space-rows.ts'
 import { requireMayStore } from './uploads.ts'
 
@@ -33,6 +42,9 @@ export const transitions: Record<UploadState, readonly UploadState[]> = {
   cancelled: [],
   expired: [],
 }
+
+/** Those that may still become a file. */
+export const unfinished = (Object.keys(transitions) as UploadState[]).filter(state => transitions[state].length > 0) // the table's own keys
 
 const canBecome = (next: UploadState) =>
   (Object.keys(transitions) as UploadState[]).filter(state => transitions[state].includes(next)) // the table's own keys
@@ -66,15 +78,15 @@ export function openUpload(ctx: Ctx, input: NewUpload): Promise<Upload> {
   return inTx(ctx, async ctx => {
     await holdStructure(ctx, 'shared')
     const { parent, space } = await requireMayStore(ctx, input)
-    const reservedNodeId = input.reserve ? await reserveName(ctx, { parent, space, input }) : null
-    return insertUpload(ctx, { ...input, parentId: parent.id, reservedNodeId, encryption: 'frames-1' })
+    const reserved = input.reserve ? await reserveName(ctx, { parent, space, input }) : null
+    return insertUpload(ctx, { ...input, parentId: parent.id, reserved, encryption: 'frames-1' })
   })
 }
 
 /** The rows of a transfer that has just begun: its blob, still empty, and its state. */
 export async function insertUpload(
   ctx: TxCtx,
-  input: NewUpload & { reservedNodeId: number | null; encryption: BlobTable['encryption'] },
+  input: NewUpload & { reserved: Pick<Node, 'id' | 'uid'> | null; encryption: BlobTable['encryption'] },
 ): Promise<Upload> {
   const blobId = ctx.newId()
   const { tenantId, principalId, shareId = null } = ctx.actor
@@ -98,7 +110,7 @@ export async function insertUpload(
       shareId,
       parentId: input.parentId,
       name: input.name,
-      reservedNodeId: input.reservedNodeId,
+      ...reservedColumns(input.reserved),
       onConflict: input.onConflict,
       expectedRevision: input.expectedRevision ?? null,
       state: 'open',
@@ -121,21 +133,32 @@ export async function insertUpload(
   return upload
 }
 
+const reservedColumns = (reserved: Pick<Node, 'id' | 'uid'> | null) => ({
+  reservedNodeId: reserved?.id ?? null,
+  reservedUid: reserved?.uid ?? null,
+})
+
 async function reserveName(
   ctx: TxCtx,
   { parent, space, input }: { parent: Node; space: Space; input: Pick<NewUpload, 'name' | 'label'> },
-): Promise<number> {
+): Promise<Node> {
   const [id] = await ctx.database.nextIds(ctx.db, 1)
   const { name, label = name } = input
   const { caseRule } = space
   const place = { kind: 'file', parent, space, caseRule, state: 'reserved' } as const
   const node = await tryInsertNode(ctx, { ...place, id: id!, name, label })
   if (!node) throw nameTaken((await findChild(ctx, parent.id, nameKey(name, caseRule))) ?? parent)
-  return node.id
+  return node
 }
 
-/** An upload of the actor's, also an ended one. Throws `not-found`. */
-export async function getUpload(ctx: Ctx, { uploadId }: { uploadId: string }): Promise<Upload> {
+/** Names an upload, and who may go on with it: who opened it, or with `members` also who may create where it goes. */
+export interface UploadRef {
+  uploadId: string
+  by?: 'opener' | 'members'
+}
+
+/** An upload that the actor may go on with, also an ended one. Throws `not-found`; to members `forbidden`. */
+export async function getUpload(ctx: Ctx, { uploadId, by = 'opener' }: UploadRef): Promise<Upload> {
   const upload = await ctx.db
     .selectFrom('upload')
     .selectAll()
@@ -143,8 +166,9 @@ export async function getUpload(ctx: Ctx, { uploadId }: { uploadId: string }): P
     .where('tenantId', '=', ctx.actor.tenantId)
     .executeTakeFirst()
   const isOwn = upload?.principalId === ctx.actor.principalId && upload.shareId === (ctx.actor.shareId ?? null)
-  if (!upload || !(isOwn || ctx.actor.kind === 'system'))
-    throw new DomainError('not-found', { what: 'upload', id: uploadId })
+  if (upload && (isOwn || ctx.actor.kind === 'system')) return upload
+  if (!upload || by === 'opener') throw new DomainError('not-found', { what: 'upload', id: uploadId })
+  await authorize(ctx, 'create', await getNodeRow(ctx, upload.parentId))
   return upload
 }
 
@@ -155,10 +179,10 @@ export async function getUpload(ctx: Ctx, { uploadId }: { uploadId: string }): P
  */
 export async function appendUpload(
   ctx: Ctx,
-  input: { uploadId: string; startByte?: number; md5?: boolean; exactBytes?: number },
+  input: UploadRef & { startByte?: number; md5?: boolean; exactBytes?: number },
   body: Body,
 ): Promise<Appended> {
-  const upload = await openForBytes(ctx, input.uploadId)
+  const upload = await openForBytes(ctx, input)
   const startByte = input.startByte ?? upload.receivedBytes
   requireNoGap(upload, startByte)
   const bytes = input.exactBytes === undefined ? body : exactly(input.exactBytes, body)
@@ -180,10 +204,10 @@ export interface Appended {
 /** Takes one numbered part, replacing an earlier one of that number. Parts are put in order when the upload is completed. */
 export async function putPart(
   ctx: Ctx,
-  input: { uploadId: string; partNumber: number; md5?: boolean },
+  input: UploadRef & { partNumber: number; md5?: boolean },
   body: Body,
 ): Promise<Appended> {
-  const upload = await openForBytes(ctx, input.uploadId)
+  const upload = await openForBytes(ctx, input)
   const segment = await receiveSegment(ctx, unwrapKey(ctx, upload), body, { startByte: 0, md5: input.md5 ?? false })
   return keepSegment(ctx, upload, segment, async ctx => {
     const current = await lockUpload(ctx, upload.id, 'receiving')
@@ -199,8 +223,8 @@ export async function putPart(
   })
 }
 
-async function openForBytes(ctx: Ctx, uploadId: string): Promise<Upload> {
-  const upload = await getUpload(ctx, { uploadId })
+async function openForBytes(ctx: Ctx, ref: UploadRef): Promise<Upload> {
+  const upload = await getUpload(ctx, ref)
   requireState(upload, 'receiving')
   return upload
 }
@@ -293,12 +317,14 @@ async function cutFrom(ctx: TxCtx, blobId: string, startByte: number): Promise<s
 }
 
 /** Gives the upload up; its bytes and its name are free at once. Throws `wrong-state` for an ended one. */
-export function cancelUpload(ctx: Ctx, { uploadId }: { uploadId: string }): Promise<void> {
-  return inTx(ctx, async ctx => {
-    const upload = await getUpload(ctx, { uploadId })
-    await endUpload(ctx, upload, 'cancelled')
-    await ctx.emit({ type: 'upload.cancelled', subject1: `upload:${uploadId}` })
-  })
+export function cancelUpload(ctx: Ctx, ref: UploadRef): Promise<void> {
+  return inTx(ctx, async ctx => cancelUploadRow(ctx, await getUpload(ctx, ref)))
+}
+
+/** The act itself; the caller has asked for the right. */
+export async function cancelUploadRow(ctx: TxCtx, upload: Upload): Promise<void> {
+  await endUpload(ctx, upload, 'cancelled')
+  await ctx.emit({ type: 'upload.cancelled', subject1: `upload:${upload.id}` })
 }
 
 /** What an ended upload keeps of its data key: nothing, so that the key goes with the last version that has it. */

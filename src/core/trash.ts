@@ -40,8 +40,11 @@ export function deleteNode(ctx: Ctx, input: { nodeId: number } & ExpectedState):
   })
 }
 
-/** The act itself; the caller has asked for the right. */
-export async function trashNode(ctx: TxCtx, node: Node): Promise<Deletion> {
+/** The act itself; the caller has asked for the right. Throws `locked` and `write-protected` unless told to go on. */
+export async function trashNode(ctx: TxCtx, node: Node, { evenProtected = false } = {}): Promise<Deletion> {
+  const below = node.kind === 'file' ? [] : await requireDeletable(ctx, node, { evenProtected })
+  if (node.kind === 'file' && !evenProtected) await requireChangeable(ctx, node)
+
   const deletionId = ctx.newId()
   await ctx.db
     .insertInto('deletion')
@@ -54,7 +57,7 @@ export async function trashNode(ctx: TxCtx, node: Node): Promise<Deletion> {
     })
     .execute()
   const versionIds =
-    node.kind === 'file' ? await trashFile(ctx, node, deletionId) : await trashFolder(ctx, node, deletionId)
+    node.kind === 'file' ? await trashFile(ctx, node, deletionId) : await trashFolder(ctx, node, below, deletionId)
   return { id: deletionId, nodeId: node.id, versionIds }
 }
 
@@ -67,7 +70,6 @@ const gone = (ctx: TxCtx, deletionId: string) => ({
 })
 
 async function trashFile(ctx: TxCtx, node: Node, deletionId: string): Promise<number[]> {
-  await requireChangeable(ctx, node)
   const version = await getCurrentVersion(ctx, node)
   await updateNodeRow(ctx, node, gone(ctx, deletionId))
   await binVersion(ctx, { node, versionId: version.id, cause: 'deleted', deletionId })
@@ -76,11 +78,7 @@ async function trashFile(ctx: TxCtx, node: Node, deletionId: string): Promise<nu
   return [version.id]
 }
 
-async function trashFolder(ctx: TxCtx, folder: Node, deletionId: string): Promise<number[]> {
-  const below = await liveBelow(ctx, folder.id)
-  const nested = below.find(node => node.kind === 'space')
-  if (nested) throw new DomainError('wrong-state', { what: 'space', state: 'active', needed: 'deleted' })
-  await requireNoneProtected(ctx, [folder, ...below])
+async function trashFolder(ctx: TxCtx, folder: Node, below: readonly Node[], deletionId: string): Promise<number[]> {
   const files = below.filter(node => node.kind === 'file')
   const containers = [folder.id, ...below.filter(node => node.kind === 'folder').map(node => node.id)]
   const totals = await getTotals(ctx, folder.id)
@@ -117,6 +115,15 @@ async function liveBelow(ctx: Ctx, folderId: number): Promise<Node[]> {
     )
     select node.* from node where id in (select id from down)`.execute(ctx.db)
   return rows
+}
+
+/** What lives below a folder. Throws `wrong-state` where a space does, and unless told otherwise `locked` and `write-protected`. */
+export async function requireDeletable(ctx: Ctx, folder: Node, { evenProtected = false } = {}): Promise<Node[]> {
+  const below = await liveBelow(ctx, folder.id)
+  const nested = below.find(node => node.kind === 'space')
+  if (nested) throw new DomainError('wrong-state', { what: 'space', state: 'active', needed: 'deleted' })
+  if (!evenProtected) await requireNoneProtected(ctx, [folder, ...below])
+  return below
 }
 
 async function requireNoneProtected(ctx: Ctx, nodes: readonly Node[]): Promise<void> {

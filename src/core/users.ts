@@ -1,4 +1,5 @@
 /** Accounts: users, guests, administrators and services. A removed one keeps its row and name and frees its login. */
+import { sql } from 'kysely'
 import type { PrincipalTable } from '#db/schema.ts'
 import { checkPassword } from './auth.ts'
 import { inTx, systemActor, type Ctx, type TxCtx } from './ctx.ts'
@@ -7,8 +8,10 @@ import { leaveAllGroups } from './groups.ts'
 import { loadIpRanges, storeIpRanges } from './ip-ranges.ts'
 import { fold } from './names.ts'
 import { checkNewPassword, hashPassword } from './passwords.ts'
-import { accountKinds, containsFolded, type AccountKind } from './principals.ts'
-import { dropRightsOf, requireRight, requireRightsOver } from './roles.ts'
+import { checkEmail, checkHandle, checkText, MAX_LOGIN_LENGTH } from './principal-fields.ts'
+import { accountKinds, adoptAddress, containsFolded, requireOwnEmail, type AccountKind } from './principals.ts'
+import { emptyProfile, nameIn, removeProfile, writeProfile, type ProfileChanges } from './profiles.ts'
+import { dropRightsOf, isHeld, requireRight, requireRightsOver } from './roles.ts'
 import { endSessionsOf } from './sessions.ts'
 import { revokeTokensOf } from './tokens.ts'
 
@@ -53,11 +56,13 @@ export interface NewUser {
   expiresAt?: number | null
   onExpiry?: 'block' | 'remove'
   ipRanges?: readonly string[]
+  state?: 'active' | 'blocked'
+  profile?: ProfileChanges
+  /** Throws `invalid-input` (email, taken) for an address that another account or a group has. */
+  ownEmail?: boolean
 }
 
-const MAX_LOGIN_LENGTH = 254
 const MAX_NAME_LENGTH = 254
-const MAX_HANDLE_LENGTH = 64
 
 /** Without a password the account cannot sign in with one. Throws `login-taken`, `handle-taken`, `password-refused`. */
 export async function createUser(ctx: Ctx, { password, ...account }: NewUser & { password?: string }): Promise<User> {
@@ -71,12 +76,8 @@ export async function createUser(ctx: Ctx, { password, ...account }: NewUser & {
 export async function insertUser(ctx: TxCtx, account: NewUser, passwordHash: string | null): Promise<User> {
   const id = ctx.newId()
   const now = ctx.clock()
-  const values = await checkAccount(ctx, id, {
-    kind: 'user',
-    name: account.name ?? account.login,
-    onExpiry: 'block',
-    ...account,
-  })
+  const { profile, state = 'active', name = nameIn({ ...emptyProfile, ...profile }) ?? account.login } = account
+  const values = await checkAccount(ctx, id, { kind: 'user', onExpiry: 'block', ...account, name })
   const row = await ctx.db
     .insertInto('principal')
     .values({
@@ -89,7 +90,7 @@ export async function insertUser(ctx: TxCtx, account: NewUser, passwordHash: str
       tenantId: ctx.actor.tenantId,
       passwordHash,
       passwordChangedAt: passwordHash === null ? null : now,
-      state: 'active',
+      state,
       createdAt: now,
       createdBy: ctx.actor.principalId,
       changedAt: now,
@@ -97,6 +98,8 @@ export async function insertUser(ctx: TxCtx, account: NewUser, passwordHash: str
     .returning(columns)
     .executeTakeFirstOrThrow()
   await ctx.emit({ type: 'user.created', subject1: `user:${id}`, facts: { kind: row.kind } })
+  if (profile) await writeProfile(ctx, { principalId: id, ...profile })
+  if (account.email) await adoptAddress(ctx, { principalId: id, email: account.email })
   return present(row)
 }
 
@@ -141,26 +144,45 @@ export async function listUsers(
   return { total, rows: rows.map(present) }
 }
 
-/** Changes what is named. Blocking ends the account's sessions. */
+/**
+ * Changes what is named; a profile with another name renames the account. Blocking ends the account's sessions, and so does
+ * a new password.
+ */
 export async function updateUser(
   ctx: Ctx,
-  { userId, ...changes }: Partial<NewUser> & { userId: string; state?: 'active' | 'blocked' },
+  { userId, password, ...changes }: Partial<NewUser> & { userId: string; password?: string },
 ): Promise<User> {
   await requireRightOver(ctx, userId)
+  if (password !== undefined) checkNewPassword(password, ctx.settings)
+  const passwordHash = password === undefined ? undefined : await hashPassword(password)
   return inTx(ctx, async ctx => {
-    const before = await loadUser(ctx, userId)
-    const { state = before.state, ...account } = changes
-    const values = await checkAccount(ctx, userId, account)
-    const row = await ctx.db
-      .updateTable('principal')
-      .set({ ...values, state, changedAt: ctx.clock() })
-      .where('id', '=', userId)
-      .returning(columns)
-      .executeTakeFirstOrThrow()
-    if (state === 'blocked') await endSessionsOf(ctx, userId)
-    await ctx.emit({ type: 'user.changed', subject1: `user:${userId}`, facts: changeFacts(before, present(row)) })
-    return present(row)
+    if (passwordHash !== undefined) await writePasswordHash(ctx, { userId, passwordHash })
+    return changeUser(ctx, userId, changes)
   })
+}
+
+async function changeUser(ctx: TxCtx, userId: string, changes: Partial<NewUser>): Promise<User> {
+  const before = await loadUser(ctx, userId)
+  const { state = before.state, profile, email } = changes
+  const name = changes.name ?? (profile && (await renamedBy(ctx, before, profile)))
+  const values = await checkAccount(ctx, userId, { ...changes, ...(name !== undefined && { name }) })
+  const row = await ctx.db
+    .updateTable('principal')
+    .set({ ...values, state, changedAt: ctx.clock() })
+    .where('id', '=', userId)
+    .returning(columns)
+    .executeTakeFirstOrThrow()
+  if (state === 'blocked') await endSessionsOf(ctx, userId)
+  await ctx.emit({ type: 'user.changed', subject1: `user:${userId}`, facts: changeFacts(before, present(row)) })
+  if (email && fold(email) !== fold(before.email ?? '')) await adoptAddress(ctx, { principalId: userId, email })
+  return present(row)
+}
+
+/** The name that a changed profile gives the account; undefined where it says nothing about names. */
+async function renamedBy(ctx: TxCtx, user: User, changes: ProfileChanges): Promise<string | undefined> {
+  const { givenName, familyName } = await writeProfile(ctx, { principalId: user.id, ...changes })
+  if (changes.givenName === undefined && changes.familyName === undefined) return undefined
+  return nameIn({ givenName, familyName }) ?? user.login ?? undefined
 }
 
 /** Sets the password of an account and ends its sessions. Throws `password-refused`. */
@@ -212,7 +234,7 @@ export async function writePasswordHash(
   await ctx.emit({ type: 'user.password-changed', subject1: `user:${userId}` })
 }
 
-/** Frees login and handle, ends sessions, revokes tokens, leaves groups and roles. What the account made stays. */
+/** Frees login and handle, ends sessions, revokes tokens, leaves groups and roles, and forgets the profile. What the account made stays. */
 export async function removeUser(ctx: Ctx, { userId }: { userId: string }): Promise<void> {
   await requireRightOver(ctx, userId)
   await inTx(ctx, async ctx => {
@@ -227,6 +249,7 @@ export async function removeUser(ctx: Ctx, { userId }: { userId: string }): Prom
     const tokens = await revokeTokensOf(ctx, userId)
     await leaveAllGroups(ctx, userId)
     await dropRightsOf(ctx, userId)
+    await removeProfile(ctx, userId)
     await ctx.emit({ type: 'user.removed', subject1: `user:${userId}`, facts: { kind: user.kind, sessions, tokens } })
   })
 }
@@ -244,6 +267,7 @@ export async function removeExpiredUsers(ctx: Ctx, { limit }: { limit: number })
     .where('expiresAt', '<=', ctx.clock())
     .where('onExpiry', '=', 'remove')
     .where('state', '!=', 'removed')
+    .where(sql<boolean>`not ${isHeld('account.persistent', sql`id`)}`)
     .orderBy('expiresAt')
     .limit(limit)
     .execute()
@@ -275,31 +299,9 @@ async function checkAccount(ctx: TxCtx, userId: string, account: Partial<NewUser
   if (expiresAt !== undefined) values.expiresAt = expiresAt
   if (onExpiry !== undefined) values.onExpiry = onExpiry
   await requireFreeNames(ctx, userId, values)
+  if (account.ownEmail && values.emailKey)
+    await requireOwnEmail(ctx, { principalId: userId, emailKey: values.emailKey })
   return values
-}
-
-function checkText(field: string, text: string, maxLength: number): string {
-  const refuse = (rule: string) => new DomainError('invalid-input', { field, rule })
-  if (text.trim() === '') throw refuse('empty')
-  if (text.length > maxLength) throw refuse('too-long')
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (!text.isWellFormed() || /[\u0000-\u001f\u007f-\u009f]/.test(text)) throw refuse('forbidden-character')
-  if (text !== text.trim()) throw refuse('outer-space')
-  return text
-}
-
-function checkEmail(email: string | null) {
-  if (email === null) return { email, emailKey: null }
-  checkText('email', email, MAX_LOGIN_LENGTH)
-  if (!/^[^\s@]+@[^\s@]+$/.test(email)) throw new DomainError('invalid-input', { field: 'email', rule: 'format' })
-  return { email, emailKey: fold(email) }
-}
-
-function checkHandle(handle: string | null): string | null {
-  if (handle !== null && (!/^[A-Za-z0-9._-]+$/.test(handle) || handle.length > MAX_HANDLE_LENGTH)) {
-    throw new DomainError('invalid-input', { field: 'handle', rule: 'format' })
-  }
-  return handle
 }
 
 async function checkHome(ctx: TxCtx, nodeId: number | null): Promise<number | null> {

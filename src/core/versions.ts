@@ -17,7 +17,10 @@ import {
   type Node,
 } from './nodes.ts'
 import { pathText } from './node-paths.ts'
-import { getSpaceRow } from './space-rows.ts'
+import { enqueueScreening } from './screening-start.ts'
+import { hasSealedKey } from './sealed-keys.ts'
+import { sealVersionKeys } from './space-keys.ts'
+import { getSpaceRow, type Space } from './space-rows.ts'
 import { addTotals } from './totals.ts'
 
 export type Version = Selectable<VersionTable>
@@ -59,6 +62,10 @@ const insertVersionRow = prepared<Version, never>((db, arg) =>
     writeStartedAt: arg('writeStartedAt'),
     writeEndedAt: arg('writeEndedAt'),
     screening: arg('screening'),
+    screenedAt: arg('screenedAt'),
+    recheckAt: arg('recheckAt'),
+    integrity: arg('integrity'),
+    integrityAt: arg('integrityAt'),
   }),
 )
 
@@ -80,16 +87,23 @@ export interface NewVersion {
   nodeId: number
   /** Absent for the first version: it starts a chain of its own. */
   chainId?: number
-  content: Pick<Version, 'blobId' | 'wrappedKey' | 'keyName' | 'sizeBytes' | 'sha256' | 'md5'> & {
-    startedAt: number
-    endedAt: number
-  }
+  content: Pick<Version, 'blobId' | 'wrappedKey' | 'keyName' | 'sizeBytes' | 'sha256' | 'md5' | 'screening'> &
+    Partial<Screened> & {
+      startedAt: number
+      endedAt: number
+    }
   mediaType: string
   isFirst: boolean
+  space: Pick<Space, 'clientEncryption' | 'wrappingKey'>
 }
 
+/** What screening has found out before the version is born, as in a copy. */
+type Screened = Pick<Version, 'screenedAt' | 'recheckAt' | 'integrity' | 'integrityAt'>
+
+/** Inserts the row, and where somebody has to look into the content, the job that does. */
 export async function insertVersion(ctx: TxCtx, input: NewVersion): Promise<Version> {
   const { content } = input
+  const createdAt = input.isFirst ? ctx.clock() : await drawVersionTime(ctx, input.nodeId)
   const version: Version = {
     id: input.id,
     tenantId: ctx.actor.tenantId,
@@ -102,11 +116,11 @@ export async function insertVersion(ctx: TxCtx, input: NewVersion): Promise<Vers
     sha256: content.sha256,
     md5: content.md5,
     mediaType: input.mediaType,
-    createdAt: input.isFirst ? ctx.clock() : await drawVersionTime(ctx, input.nodeId),
+    createdAt,
     createdBy: ctx.actor.principalId,
     writeStartedAt: content.startedAt,
     writeEndedAt: content.endedAt,
-    screening: 'pending',
+    ...screenedAtBirth(input, createdAt),
     ...notDeleted,
     releasedAt: null,
     releasedBy: null,
@@ -115,7 +129,18 @@ export async function insertVersion(ctx: TxCtx, input: NewVersion): Promise<Vers
     purgedAt: null,
   }
   await insertVersionRow(ctx.db, version)
-  return version
+  if (version.screening === 'pending' || version.recheckAt !== null) await enqueueScreening(ctx, version.id)
+  if (input.space.wrappingKey === null) return version
+  await sealVersionKeys(ctx, { versionId: version.id })
+  return getVersionRow(ctx, version.id)
+}
+
+function screenedAtBirth({ content, space }: NewVersion, now: number): Screened & Pick<Version, 'screening'> {
+  const { recheckAt = null, integrity = 'unknown', integrityAt = null } = content
+  // Nobody here can look into cipher text.
+  const screening = space.clientEncryption ? 'not-examinable' : content.screening
+  const screenedAt = content.screenedAt ?? (screening === 'clean' ? now : null)
+  return { screening, screenedAt, recheckAt, integrity, integrityAt }
 }
 
 /** The snapshot columns of a version that is not in the bin. */
@@ -197,6 +222,8 @@ export function switchVersion(ctx: Ctx, input: { nodeId: number; versionId: numb
     const changed = await updateNodeRow(ctx, node, { currentVersionId: chosen.id })
     await binVersion(ctx, { node, versionId: current.id, cause: 'superseded', deletionId: null })
     await takeFromBin(ctx, chosen.id)
+    // It may lie in the bin of another space, where the file was before.
+    if (space.wrappingKey !== null || hasSealedKey(chosen)) await sealVersionKeys(ctx, { versionId: chosen.id })
     await ctx.emit({
       type: 'version.switched',
       spaceId: node.spaceId,

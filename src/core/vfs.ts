@@ -70,7 +70,7 @@ async function topEntries(ctx: Ctx): Promise<TopEntry[]> {
   return spaces.flatMap(space => {
     const node = byId.get(space.id)
     const isReachable = space.parentSpaceId !== null && listed.has(space.parentSpaceId)
-    const isElsewhere = space.delivery !== null && !space.visibleElsewhere
+    const isElsewhere = space.deliveryAccess !== null && !space.visibleElsewhere
     if (!node || isReachable || isElsewhere || isHiddenWithoutProof(ctx, space)) return []
     return [{ name: claimName(taken, node.name), node, space }]
   })

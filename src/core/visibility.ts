@@ -84,7 +84,7 @@ function isOpenUpwards(ctx: Ctx, byId: ReadonlyMap<number, Candidate>, row: Cand
 }
 
 function isHidden(ctx: Ctx, space: Space): boolean {
-  const isElsewhere = space.delivery !== null && space.visibleElsewhere === 0 && ctx.actor.kind !== 'system'
+  const isElsewhere = space.deliveryAccess !== null && space.visibleElsewhere === 0 && ctx.actor.kind !== 'system'
   return isElsewhere || isHiddenWithoutProof(ctx, space)
 }
 

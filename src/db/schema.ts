@@ -3,6 +3,22 @@
  * hex, action sets are bit masks (core/permissions.ts). The comments of `migrations/` say what each table is for.
  */
 import type { Generated } from 'kysely'
+import type {
+  ContactTable,
+  MailTable,
+  MessageTable,
+  PasswordLinkTable,
+  PrincipalTable,
+  ProfileTable,
+  SecretTable,
+  SessionTable,
+  SignInFlowTable,
+  TenantTable,
+  TokenTable,
+  WrappingKeyTable,
+} from './schema-people.ts'
+
+export type * from './schema-people.ts'
 
 export interface Schema {
   id_sequence: { name: string; value: number }
@@ -20,7 +36,7 @@ export interface Schema {
   sign_in_flow: SignInFlowTable
   throttle: { key: string; failures: number; lastFailureAt: number; blockedUntil: number }
   secret: SecretTable
-  wrapping_key: { name: string; tenantId: string; sealedKey: Uint8Array; sealedBy: string; createdAt: number }
+  wrapping_key: WrappingKeyTable
   space: SpaceTable
   node: NodeTable
   node_total: NodeTotalTable
@@ -48,101 +64,16 @@ export interface Schema {
   message: MessageTable
   contact: ContactTable
   favourite: { principalId: string; nodeId: number; createdAt: number }
+  node_tag: { nodeId: number; tag: string }
+  space_text: { nodeId: number; labelFold: string; notesFold: string | null }
+  screening_check: ScreeningCheckTable
+  content_rule: ContentRuleTable
+  profile: ProfileTable
+  group_profile: { groupId: string; reach: 'public' | 'internal' | 'private'; isDistribution: number }
+  approver: { principalId: string; approverId: string }
+  password_link: PasswordLinkTable
+  mail: MailTable
   job: JobTable
-}
-
-export interface TenantTable {
-  id: string
-  name: string
-  isProvider: number
-  rootNodeId: number
-  quotaBytes: number | null
-  state: 'active' | 'locked'
-  createdAt: number
-}
-
-export type PrincipalKind = 'user' | 'guest' | 'address' | 'administrator' | 'group' | 'service' | 'signed-in'
-
-export interface PrincipalTable {
-  id: string
-  tenantId: string
-  kind: PrincipalKind
-  /** Null once removed, so that the login is free again; `name` keeps showing who it was. */
-  login: string | null
-  loginKey: string | null
-  handle: string | null
-  name: string
-  nameFold: string
-  email: string | null
-  emailKey: string | null
-  passwordHash: string | null
-  passwordChangedAt: number | null
-  state: 'active' | 'blocked' | 'removed'
-  expiresAt: number | null
-  onExpiry: 'block' | 'remove'
-  homeNodeId: number | null
-  ipRanges: string | null
-  createdAt: number
-  createdBy: string
-  changedAt: number
-  lastSignInAt: number | null
-}
-
-export interface SessionTable {
-  id: string
-  tokenHash: string
-  tenantId: string
-  principalId: string
-  /** JSON: factor -> epoch milliseconds of its last proof. */
-  factors: string
-  client: string
-  address: string
-  createdAt: number
-  lastSeenAt: number
-  idleTimeoutMs: number
-  expiresAt: number
-  endedAt: number | null
-}
-
-export interface TokenTable {
-  id: string
-  secretHash: string
-  tenantId: string
-  principalId: string
-  name: string
-  preview: string
-  scope: string | null
-  ipRanges: string | null
-  createdAt: number
-  createdBy: string
-  expiresAt: number | null
-  lastUsedAt: number | null
-  revokedAt: number | null
-}
-
-export interface SignInFlowTable {
-  id: string
-  tokenHash: string
-  tenantId: string
-  principalId: string
-  pending: string
-  proven: string
-  client: string
-  address: string
-  createdAt: number
-  expiresAt: number
-  endedAt: number | null
-}
-
-export interface SecretTable {
-  id: string
-  tenantId: string
-  purpose: string
-  ownerId: string
-  sealed: Uint8Array
-  sealedBy: string
-  lookup: string | null
-  createdAt: number
 }
 
 export interface SpaceTable {
@@ -169,10 +100,23 @@ export interface SpaceTable {
   externalSharing: number
   unscreenedDownloads: number
   visibleElsewhere: number
-  /** JSON of a delivery policy (core/spaces.ts), null for a space that is no delivery. */
-  delivery: string | null
+  /** Who may open a delivery; null for a space that is none. */
+  deliveryAccess: 'public' | 'internal' | 'private' | null
+  deliveryExpiresAt: number | null
+  deliveryPersistent: number
   deliveryPasswordHash: string | null
+  /** Its recipients are told by mail. */
+  deliveryNotifies: number
+  /** What is in the space opens with its password only. */
+  passwordEncryption: Generated<number>
+  /** Accesses after which nobody gets in any more; null for no limit. */
+  accessLimit: number | null
   accessCount: number
+  approvalDecidedAt: number | null
+  approvalDecidedBy: string | null
+  stateChangedAt: number | null
+  /** When all content in it was destroyed. */
+  contentPurgedAt: number | null
   wrappingKey: string | null
   lastLogAt: number
   changedAt: number
@@ -251,8 +195,14 @@ export interface VersionTable {
   writeStartedAt: number
   writeEndedAt: number
   screening: 'pending' | 'clean' | 'quarantined' | 'failed' | 'not-examinable'
+  screenedAt: number | null
+  /** Since when a repeated screening runs; `screening` stands until it ends. */
+  recheckAt: number | null
   releasedAt: number | null
   releasedBy: string | null
+  /** What reading it back showed last. */
+  integrity: Generated<'unknown' | 'ok' | 'corrupted' | 'inaccessible'>
+  integrityAt: number | null
   firstReadAt: number | null
   lastReadAt: number | null
   /** Snapshot of where it was, kept when it is superseded or deleted: these rows are the space's bin. */
@@ -308,6 +258,7 @@ export interface UploadTable {
   name: string
   targetNodeId: number | null
   reservedNodeId: number | null
+  reservedUid: string | null
   onConflict: ConflictStrategy
   expectedRevision: number | null
   state: UploadState
@@ -340,6 +291,8 @@ export interface GrantTable {
   actions: number
   holdLaterMembers: number
   hidden: number
+  /** As whom it names somebody in a delivery; null for everybody else, the sender among them. */
+  recipient: 'regular' | 'blind' | 'contributor' | null
   createdAt: number
   createdBy: string
 }
@@ -397,32 +350,27 @@ export interface AuditBatchTable {
   droppedAt: number | null
 }
 
-export interface MessageTable {
-  id: string
-  tenantId: string
-  spaceId: number
-  nodeId: number | null
-  versionId: number | null
-  authorId: string
-  text: string
-  spaceTime: number
-  editedAt: number | null
-  deletedAt: number | null
+export interface ScreeningCheckTable {
+  versionId: number
+  engine: string
+  verdict: 'clean' | 'infected' | 'matched' | 'bomb' | 'encrypted' | 'too-large' | 'unavailable'
+  /** What was found, in the engine's words. */
+  name: string | null
+  description: string | null
+  startedAt: number
+  finishedAt: number
 }
 
-export interface ContactTable {
+export interface ContentRuleTable {
   id: string
   tenantId: string
-  title: string
-  identifier: string
-  /** JSON of ContactAttributes (core/contacts.ts). */
-  attributes: string
-  revision: number
-  snapshotUid: string
+  name: string
+  kind: 'pattern' | 'keywords' | 'card-number' | 'bank-account'
+  /** JSON list: patterns or words; empty for numbers. */
+  terms: string
+  minMatches: number
+  effect: 'flag' | 'quarantine'
   createdAt: number
-  createdBy: string
-  changedAt: number
-  changedBy: string
 }
 
 export interface JobTable {

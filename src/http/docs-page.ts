@@ -1,8 +1,9 @@
 /** The documentation as HTML: one file, no scripts, nothing from elsewhere. */
 import { createHash } from 'node:crypto'
 import type { TSchema } from 'typebox'
+import { html, joinHtml, type Html } from '#core/html.ts'
 import { mediaTypes } from './request-body.ts'
-import type { DialectDescription } from './openapi.ts'
+import type { DialectDescription, SecurityScheme } from './openapi.ts'
 import type { Operation } from './operation.ts'
 
 const style = `
@@ -47,7 +48,7 @@ export function indexPage(dialects: readonly DialectDescription[]): string {
     'APIs of this server',
     html`<h1>APIs of this server</h1>
       <p>One store, one permission model, one audit trail: what comes in by one API can be seen by all.</p>
-      ${join(rows)}`,
+      ${joinHtml(rows)}`,
   )
 }
 
@@ -62,13 +63,13 @@ export function dialectPage({
   securityNeeds = 'all',
   operations,
 }: DialectDescription): string {
-  const keys = Object.values(security).map(key => html`<li>${key.in} <code>${key.name}</code>: ${key.description}</li>`)
+  const keys = Object.values(security).map(keyPart)
   const contents = operations.map(({ id, summary }) => html`<li><a href="#${id}">${summary}</a></li>`)
   const sections = Object.entries(tags).map(([tag, about]) => {
     const own = operations.filter(operation => operation.tag === tag)
     return html`<h2>${tag}</h2>
       <p>${about}</p>
-      ${join(own.map(operation => operationPart(operation, prefix)))}`
+      ${joinHtml(own.map(operation => operationPart(operation, prefix)))}`
   })
   return page(
     `${title} ${version}`,
@@ -77,13 +78,18 @@ export function dialectPage({
       <p>${summary} <a href="/docs/${name}/openapi.json">OpenAPI document</a></p>
       <h4>Every call but those marked public carries${securityNeeds === 'any' ? ' one of' : ''}</h4>
       <ul>
-        ${join(keys)}
+        ${joinHtml(keys)}
       </ul>
       <ul class="plain">
-        ${join(contents)}
+        ${joinHtml(contents)}
       </ul>
-      ${join(sections)}`,
+      ${joinHtml(sections)}`,
   )
+}
+
+function keyPart(key: SecurityScheme): Html {
+  const [place, name] = key.type === 'http' ? ['header', 'Authorization'] : [key.in, key.name]
+  return html`<li>${place} <code>${name}</code>: ${key.description}</li>`
 }
 
 function operationPart(operation: Operation, prefix: string): Html {
@@ -100,7 +106,7 @@ function operationPart(operation: Operation, prefix: string): Html {
     ${answerPart(reply)}
     <h4>Refusals</h4>
     <table>
-      ${join(
+      ${joinHtml(
         Object.entries(refusals).map(
           ([code, cause]) =>
             html`<tr>
@@ -162,7 +168,7 @@ function fieldTable(heading: string, schema: TSchema | undefined): Html {
   })
   return html`${heading ? html`<h4>${heading}</h4>` : html``}
     <table>
-      ${join(rows)}
+      ${joinHtml(rows)}
     </table>`
 }
 
@@ -178,24 +184,6 @@ function typeText(schema: Shown): string {
   if (typeof schema.additionalProperties === 'object') return `{ [name]: ${typeText(schema.additionalProperties)} }`
   return [schema.type ?? 'any'].flat().join(' | ')
 }
-
-/** Text that is HTML already. */
-interface Html {
-  html: string
-}
-
-const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
-const escape = (text: string) => text.replaceAll(/[&<>"]/g, sign => escapes[sign] ?? sign)
-
-/** A template whose values are escaped unless they are HTML. */
-const html = (parts: TemplateStringsArray, ...values: (string | number | Html)[]): Html => ({
-  html: String.raw(
-    { raw: parts },
-    ...values.map(value => (typeof value === 'object' ? value.html : escape(String(value)))),
-  ),
-})
-
-const join = (parts: readonly Html[]): Html => ({ html: parts.map(part => part.html).join('\n') })
 
 /** Apart from the template, so that no formatting touches the bytes that the policy names. */
 const styleElement: Html = { html: `<style>${style}</style>` }

@@ -18,17 +18,16 @@ export interface DialectDescription {
   securityNeeds?: 'all' | 'any'
   /** Shape of every refusal; or, by status and operation, its shape in each media type: none where it has no body. */
   refusal: TSchema | RefusalShapes
+  /** Headers that every refusal has, and what they hold. */
+  refusalHeaders?: Record<string, string>
   operations: readonly Operation[]
 }
 
 export type RefusalShapes = (status: number, operation: Operation) => Record<string, TSchema>
 
-export interface SecurityScheme {
-  type: 'apiKey'
-  in: 'cookie' | 'header'
-  name: string
-  description: string
-}
+export type SecurityScheme = { description: string } & (
+  { type: 'apiKey'; in: 'cookie' | 'header'; name: string } | { type: 'http'; scheme: 'bearer'; bearerFormat: string }
+)
 
 type Json = string | number | boolean | null | undefined | Json[] | { [key: string]: Json }
 type JsonObject = { [key: string]: Json }
@@ -37,8 +36,14 @@ export function openApi(dialect: DialectDescription): JsonObject {
   const components: Components = { schemas: {} }
   const paths: Record<string, JsonObject> = {}
   for (const operation of dialect.operations) {
-    const path = (paths[dialect.prefix + operation.path] ??= {})
-    path[operation.method.toLowerCase()] = describe(operation, dialect, components)
+    const add = (method: string, path: string, described: JsonObject) => {
+      const entry = (paths[dialect.prefix + path] ??= {})
+      entry[method.toLowerCase()] = described
+    }
+    const described = describe(operation, dialect, components)
+    add(operation.method, operation.path, described)
+    for (const [index, { method, path }] of (operation.aliases ?? []).entries())
+      add(method, path, { ...described, ...aliasOf(operation, index + 1) })
   }
   return {
     openapi: '3.1.0',
@@ -56,12 +61,20 @@ function securityOf({ security, securityNeeds = 'all' }: DialectDescription): Js
   return securityNeeds === 'any' ? needs : [Object.assign({}, ...needs) as JsonObject] // of such objects
 }
 
+/** What tells a further way to an operation from the first one. */
+const aliasOf = ({ id, method, path }: Operation, number: number): JsonObject => ({
+  operationId: `${id}Alias${number}`,
+  deprecated: true,
+  description: `The same as ${method} ${path}.`,
+})
+
 interface Components {
   schemas: JsonObject
   [section: string]: Json
 }
 
-function describe(operation: Operation, { refusal }: DialectDescription, components: Components): JsonObject {
+function describe(operation: Operation, dialect: DialectDescription, components: Components): JsonObject {
+  const { refusal, refusalHeaders } = dialect
   const { id, tag, summary, description, access = 'user' } = operation
   const parameters = parametersOf(operation, components)
   return {
@@ -77,7 +90,7 @@ function describe(operation: Operation, { refusal }: DialectDescription, compone
       ...Object.fromEntries(
         Object.entries(operation.refusals).map(([status, cause]) => {
           const shapes = typeof refusal === 'function' ? refusal(Number(status), operation) : jsonOf(refusal)
-          return [status, { description: cause, ...contentOf(shapes, components) }]
+          return [status, { description: cause, ...headersOf(refusalHeaders), ...contentOf(shapes, components) }]
         }),
       ),
     },
@@ -109,18 +122,30 @@ function bodyOf(body: NonNullable<Operation['body']>, components: Components): J
 }
 
 function successesOf(operation: Operation, components: Components): JsonObject {
-  const { reply, headers = {}, summary, status = 200 } = operation
+  const { reply, headers, summary, status = 200, otherReplies = {} } = operation
+  const success: JsonObject = {
+    description: `${summary}: done.`,
+    ...headersOf(headers),
+    ...contentOf(shapesOf(operation), components),
+  }
+  const hasRanges = reply !== 'empty' && 'content' in reply && reply.ranges === true
+  const others = Object.entries(otherReplies).map(([other, { description, reply: shape }]) => [
+    other,
+    { description, ...contentOf(jsonOf(shape), components) },
+  ])
+  return {
+    [status]: success,
+    ...(Object.fromEntries(others) as JsonObject), // entries as built above
+    ...(hasRanges && { 206: { ...success, description: `${summary}: a part of it.` } }),
+  }
+}
+
+function headersOf(headers: Record<string, string> = {}): JsonObject {
   const described = Object.entries(headers).map(([name, description]) => [
     name,
     { description, schema: { type: 'string' } },
   ])
-  const success: JsonObject = {
-    description: `${summary}: done.`,
-    ...(described.length > 0 && { headers: Object.fromEntries(described) as JsonObject }), // entries as built above
-    ...contentOf(shapesOf(operation), components),
-  }
-  const hasRanges = reply !== 'empty' && 'content' in reply && reply.ranges === true
-  return { [status]: success, ...(hasRanges && { 206: { ...success, description: `${summary}: a part of it.` } }) }
+  return described.length === 0 ? {} : { headers: Object.fromEntries(described) as JsonObject } // entries as built above
 }
 
 function shapesOf({ reply, alternatives = {} }: Operation): Record<string, TSchema> {
@@ -139,12 +164,11 @@ function parametersOf({ params, query, requestHeaders = {} }: Operation, compone
       return { name, in: place, required, ...(description !== undefined && { description }), schema: rest }
     })
   }
-  const headers = Object.entries(requestHeaders).map(([name, description]) => ({
-    name,
-    in: 'header',
-    description,
-    schema: { type: 'string' },
-  }))
+  const headers = Object.entries(requestHeaders).map(([name, given]) => {
+    const schema = typeof given === 'string' ? T.String({ description: given }) : given
+    const { description, ...rest } = schemaOf(schema, components)
+    return { name, in: 'header', ...(description !== undefined && { description }), schema: rest }
+  })
   return [...of('path', params), ...of('query', query), ...headers]
 }
 

@@ -33,6 +33,11 @@ export interface Call<P, Q, B> {
   reply: FastifyReply
 }
 
+export interface Alias {
+  method: 'GET' | 'PUT' | 'POST' | 'DELETE' | 'PATCH'
+  path: string
+}
+
 /** `A` is what the dialect's error table answers with. */
 export interface Operation<
   A = unknown,
@@ -48,6 +53,8 @@ export interface Operation<
   path: string
   /** What the router matches, where that is not what `path` says: a path of several segments needs a wildcard. */
   routes?: readonly string[]
+  /** Further ways to it, in the form of method and path. */
+  aliases?: readonly Alias[]
   tag: string
   summary: string
   description?: string
@@ -56,12 +63,14 @@ export interface Operation<
   query?: Q
   /** The query reaches the handler as it came: an API with words of its own for what is wrong in one. */
   queryAsText?: boolean
-  /** Headers that a request may have, and what they hold. */
-  requestHeaders?: Record<string, string>
+  /** Headers that a request may have: what they hold, or a schema where more is to be said. For the documentation. */
+  requestHeaders?: Record<string, string | TSchema>
   body?: B
   /** Of a success; 200 unless given. */
   status?: number
   reply: R
+  /** Further successes by their status, as the handler chooses: what each means and looks like. */
+  otherReplies?: Record<number, { description: string; reply: TSchema }>
   /** What a success looks like in other media types; the handler chooses. */
   alternatives?: Record<string, TSchema>
   /** Headers of a success, and what they hold. */
@@ -83,16 +92,16 @@ declare module 'fastify' {
   }
 }
 
-/** Gives the function that types rows of a dialect whose errors become `A`. */
+/** Gives the function that types rows of a dialect whose errors become `A`, and which may say `More` of themselves. */
 export const rowsOf =
-  <A>() =>
+  <A, More = unknown>() =>
   <
     const R extends Reply,
     const P extends TObject | undefined = undefined,
     const Q extends TObject | undefined = undefined,
     const B extends RequestBody | undefined = undefined,
   >(
-    row: Operation<A, P, Q, B, R>,
+    row: Operation<A, P, Q, B, R> & More,
   ) =>
     row
 
@@ -117,12 +126,17 @@ export function mount(app: FastifyInstance, options: MountOptions): void {
   if (answers === 'as-built') app.setSerializerCompiler(() => JSON.stringify)
   const check = createChecks()
   app.setValidatorCompiler(({ schema, httpPart }) => check(schema as TSchema, httpPart !== 'body'))
-  for (const operation of operations) {
+  for (const operation of operations.flatMap(withAliases)) {
     for (const url of operation.routes ?? routesOf(operation, trailingSlash)) route(app, operation, url, options)
     if (trailingSlash === 'redirect' && !operation.routes) redirect(app, operation)
   }
   if (trailingSlash === 'required') for (const { path } of onePerPath(operations)) addSlash(app, path)
 }
+
+const withAliases = (operation: Operation): Operation[] => [
+  operation,
+  ...(operation.aliases ?? []).map(alias => ({ ...operation, ...alias })),
+]
 
 const onePerPath = (operations: readonly Operation[]) => [...new Map(operations.map(row => [row.path, row])).values()]
 

@@ -85,14 +85,20 @@ function refuseOtherType(header: string | undefined, kind: keyof typeof mediaTyp
   throw new DomainError('invalid-input', { field: 'content-type', rule: mediaTypes[kind] })
 }
 
-/** A whole body as text. Throws `invalid-input` beyond the limit or where it is not UTF-8. */
+/** A refusal that some dialects have another status for. */
+export class BodyTooLarge extends DomainError<'invalid-input'> {
+  constructor(limitBytes: number) {
+    super('invalid-input', { field: 'body', rule: `at most ${limitBytes} bytes` })
+  }
+}
+
+/** A whole body as text. Throws BodyTooLarge beyond the limit, and `invalid-input` where it is not UTF-8. */
 export async function readText(source: AsyncIterable<Uint8Array>, limitBytes: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let sizeBytes = 0
   for await (const chunk of source) {
     sizeBytes += chunk.length
-    if (sizeBytes > limitBytes)
-      throw new DomainError('invalid-input', { field: 'body', rule: `at most ${limitBytes} bytes` })
+    if (sizeBytes > limitBytes) throw new BodyTooLarge(limitBytes)
     chunks.push(chunk)
   }
   return decodeText(Buffer.concat(chunks))

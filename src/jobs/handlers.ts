@@ -1,10 +1,13 @@
 /** Which core function does which job. */
 import { dropOldBatches, sealBatches } from '#core/audit.ts'
 import { inTx, type Ctx } from '#core/ctx.ts'
+import { retireDeliveries } from '#core/delivery-retention.ts'
 import { isDomainError } from '#core/errors.ts'
 import { enqueue } from '#core/jobs.ts'
+import { sendMail } from '#core/mail-send.ts'
 import { collectBlobs } from '#core/purge.ts'
 import { cleanUp, expire, expireTransfers, purgeOld } from '#core/retention.ts'
+import { resumeScreening, screenVersion } from '#core/screening.ts'
 import { sweep } from '#core/sweep.ts'
 import { forgetDone } from './queue.ts'
 import { REMEMBER_DONE_MS } from './schedule.ts'
@@ -19,7 +22,11 @@ export const jobHandlers: JobHandlers = {
   sweep: unlessHeld(async ctx => void (await sweep(ctx))),
   'upload.expire': expireTransfers,
   expiry: async ctx => void (await expire(ctx)),
+  'delivery.retention': async ctx => void (await retireDeliveries(ctx)),
+  'version.screen': screenVersion,
+  'screening.resume': async ctx => void (await resumeScreening(ctx)),
   'trash.purge': async ctx => void (await purgeOld(ctx)),
+  'mail.send': sendMail,
   'audit.seal': async ctx => void (await sealBatches(ctx)),
   'audit.drop': async ctx => void (await dropOldBatches(ctx)),
   'clean-up': async ctx => {

@@ -5,13 +5,18 @@ import { enqueue, type JobKind } from '#core/jobs.ts'
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 
-export type RecurringKind = Exclude<JobKind, 'blob.collect' | 'database.scrub' | 'backup.hold'>
+export type RecurringKind = Exclude<
+  JobKind,
+  'blob.collect' | 'database.scrub' | 'backup.hold' | 'version.screen' | 'mail.send'
+>
 
 /** Longest pause between the end of one run and the next. */
 const everyMs: Record<RecurringKind, number> = {
   'audit.seal': MINUTE,
   'upload.expire': 5 * MINUTE,
   expiry: 5 * MINUTE,
+  'screening.resume': 5 * MINUTE,
+  'delivery.retention': 5 * MINUTE,
   'trash.purge': HOUR,
   'clean-up': HOUR,
   'audit.drop': HOUR,

@@ -1,5 +1,7 @@
+import { deliveryOf } from '#core/space-rows.ts'
 import { describe, expect } from 'vitest'
 import { signIn, anonymousActor } from '#core/auth.ts'
+import { listContentRules } from '#core/content-rules.ts'
 import { listGrants } from '#core/grants.ts'
 import { findUserByLogin } from '#core/users.ts'
 import { findNode } from '#cli/names.ts'
@@ -61,6 +63,9 @@ spaces:
         delivery: { access: private, accessLimit: 3, expires: 2030-05-01, persistent: true, password: sesam open }
 tokens:
   - { user: ann, name: ci, expires: 2030-01-01, addresses: [10.0.0.0/8], scope: [{ space: projects/alpha, allow: [list, read] }] }
+contentRules:
+  - { name: cards, kind: card-number, minMatches: 2, effect: quarantine }
+  - { name: secret, kind: keywords, terms: [confidential, 4711], effect: flag }
 tenants:
   - name: Acme
     hosts: [Files.Acme.example:8080]
@@ -130,7 +135,7 @@ describe('apply', () => {
       externalSharing: 0,
       defaultClassification: 2,
     })
-    expect(JSON.parse(spaces.find(space => space.name === 'beta')!.delivery!)).toMatchObject({
+    expect(deliveryOf(spaces.find(space => space.name === 'beta')!)).toMatchObject({
       accessType: 'private',
       accessLimit: 3,
     })
@@ -203,6 +208,20 @@ describe('apply', () => {
     expect(changes).toContain('changed space s (keepManager)')
   })
 
+  test('content rules become exactly those of the file', async ({ world }) => {
+    await apply(world, everything)
+    const rules =
+      "[{ name: cards, kind: card-number, minMatches: 3, effect: flag }, { name: new, kind: pattern, terms: ['a+'], effect: flag }]"
+    const { changes } = await apply(world, `contentRules: ${rules}`)
+    expect(changes).toEqual(['removed content rule secret', 'changed content rule cards', 'created content rule new'])
+    expect(await listContentRules(world.system)).toEqual([
+      { name: 'cards', kind: 'card-number', terms: [], minMatches: 3, effect: 'flag' },
+      { name: 'new', kind: 'pattern', terms: ['a+'], minMatches: 1, effect: 'flag' },
+    ])
+    expect((await apply(world, 'contentRules: []')).changes).toHaveLength(2)
+    expect(await listContentRules(world.system)).toEqual([])
+  })
+
   test('a dry run says the same and does nothing', async ({ world }) => {
     const said = await apply(world, everything, { dryRun: true })
     expect(await countEvents(world)).toBe(0)
@@ -217,7 +236,7 @@ const badFiles: { name: string; text: string; mistakes: string[] }[] = [
   {
     name: 'a list instead of a mapping',
     text: '- a',
-    mistakes: ['1:1: expected a mapping with roles, users, groups, spaces, tokens, tenants'],
+    mistakes: ['1:1: expected a mapping with roles, users, groups, spaces, tokens, contentRules, tenants'],
   },
   { name: 'broken YAML', text: 'users: [\n', mistakes: ['2:1: '] },
   { name: 'a key that is there twice', text: 'users: []\nusers: []', mistakes: ['2:1: Map keys must be unique'] },
@@ -308,6 +327,11 @@ test.for(badFiles)('$name is refused with its place', ({ text, mistakes }) => {
 })
 
 const refusals: { name: string; text: string; mistake: string }[] = [
+  {
+    name: 'a content rule without what to look for',
+    text: 'contentRules:\n  - { name: cards, kind: card-number, effect: flag }\n  - { name: words, kind: keywords, effect: flag }',
+    mistake: '3:5: contentRules.words.terms is refused: missing',
+  },
   {
     name: 'an unknown user in a grant',
     text: 'spaces:\n- name: s\n  grants:\n  - { user: ghost, allow: [list] }',

@@ -14,11 +14,12 @@ export function checkDescription(description: Description): void {
 
 type Refuse = (at: Place, reason: string) => void
 
-function checkContents({ users, groups, roles, spaces, tokens }: Contents, refuse: Refuse): void {
+function checkContents({ users, groups, roles, spaces, tokens, contentRules }: Contents, refuse: Refuse): void {
   refuseTwice(users, entry => entry.username.toLowerCase(), 'user', refuse)
   refuseTwice(groups, entry => entry.name.toLowerCase(), 'group', refuse)
   refuseTwice(roles, entry => entry.name, 'role', refuse)
   refuseTwice(tokens, entry => `${entry.user.text} ${entry.name}`, 'token', refuse)
+  refuseTwice(contentRules, entry => entry.name, 'content rule', refuse)
   for (const { members } of groups ?? []) {
     for (const { user, group, at } of members) {
       if (Boolean(user) === Boolean(group)) refuse(at, 'a member is either a user or a group')

@@ -132,12 +132,22 @@ const token = object({
 })
 export type TokenEntry = ReadBy<typeof token>
 
+const contentRule = object({
+  name: required(text),
+  kind: required(oneOf('pattern', 'keywords', 'card-number', 'bank-account')),
+  terms: optional(list(text)),
+  minMatches: optional(count),
+  effect: required(oneOf('flag', 'quarantine')),
+})
+export type ContentRuleEntry = ReadBy<typeof contentRule>
+
 const contents = {
   roles: optional(list(role)),
   users: optional(list(user)),
   groups: optional(list(group)),
   spaces: optional(list(space)),
   tokens: optional(list(token)),
+  contentRules: optional(list(contentRule)),
 }
 const tenant = object({
   name: required(text),
@@ -151,4 +161,4 @@ export type TenantEntry = ReadBy<typeof tenant>
 export const description = object({ ...contents, tenants: optional(list(tenant)) })
 export type Description = ReadBy<typeof description>
 /** The part that each tenant has, the provider's included. */
-export type Contents = Pick<Description, 'roles' | 'users' | 'groups' | 'spaces' | 'tokens'>
+export type Contents = Pick<Description, 'roles' | 'users' | 'groups' | 'spaces' | 'tokens' | 'contentRules'>

@@ -8,6 +8,7 @@ import { recordEvent } from '#core/events.ts'
 import { createTenant, hostKey, listTenants, setTenantHosts, updateTenant, type Tenant } from '#core/tenants.ts'
 import { applyGroup, applyHome, applyMembers, applyRights, applyRole, applyToken, applyUser } from './accounts.ts'
 import { checkDescription } from './check.ts'
+import { applyContentRules } from './content-rules.ts'
 import { description, type Contents, type Description, type TenantEntry } from './description.ts'
 import { hashPasswords, type NewHashes } from './passwords.ts'
 import { BadFile, readYaml } from './read-yaml.ts'
@@ -139,6 +140,7 @@ async function applyContents(work: Work, contents: Contents): Promise<void> {
   await each(contents.spaces, space => applySpace(work, space))
   await each(users, user => applyHome(work, user))
   await each(contents.tokens, token => applyToken(work, token))
+  await applyContentRules(work, contents)
 }
 
 /** One after the other: they share a transaction. */

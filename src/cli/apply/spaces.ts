@@ -5,7 +5,7 @@ import { nameKey } from '#core/names.ts'
 import { createFolder, findChild } from '#core/nodes.ts'
 import { actionNames, actionSet } from '#core/permissions.ts'
 import { findPrincipals } from '#core/principals.ts'
-import type { Space } from '#core/space-rows.ts'
+import { deliveryOf, type Space } from '#core/space-rows.ts'
 import { createSpace, findSpaceByName, updateSpacePolicy, type SpacePolicy } from '#core/spaces.ts'
 import { subjectOf } from './accounts.ts'
 import { nameOfSubject } from './check.ts'
@@ -122,7 +122,10 @@ async function changePolicy(
   space: Space,
   wanted: Partial<SpacePolicy>,
 ): Promise<string[]> {
-  const known = { ...space, delivery: space.delivery === null ? null : (JSON.parse(space.delivery) as unknown) }
+  // A delivery that requires consent has asked for it; what came of that is not for the file to say.
+  const hasAsked = space.deliveryAccess !== null && space.approval !== 'none'
+  const approval = hasAsked && wanted.approval === 'required' ? 'required' : space.approval
+  const known = { ...space, delivery: deliveryOf(space), approval }
   const numbers = Object.entries(wanted).map(([name, value]) => [
     name,
     typeof value === 'boolean' ? Number(value) : value,

@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely'
 import type { Engine } from '#db/columns.ts'
 import { up as init } from './0001-init.ts'
 import { up as documents } from './0002-documents.ts'
+import { up as deliveries } from './0003-deliveries.ts'
 
 export interface Migration {
   name: string
@@ -12,4 +13,5 @@ export interface Migration {
 export const migrations: readonly Migration[] = [
   { name: '0001-init', up: init },
   { name: '0002-documents', up: documents },
+  { name: '0003-deliveries', up: deliveries },
 ]

@@ -4,6 +4,7 @@ import { makeCtx, type Deps } from '#core/ctx.ts'
 import { DomainError } from '#core/errors.ts'
 import { findTenantByHost } from '#core/tenants.ts'
 import { authenticateToken } from '#core/tokens.ts'
+import { headerText } from '#http/header-text.ts'
 import type { Authenticate } from '#http/operation.ts'
 
 export function authenticateBy(deps: Deps): Authenticate {
@@ -20,14 +21,8 @@ export function authenticateBy(deps: Deps): Authenticate {
 
 /** A login may have colons, a key has none. */
 function credentials(header = ''): { login?: string; secret: string } {
-  const [, given] = /^apikey +(\S.*)$/i.exec(asText(header)) ?? []
+  const [, given] = /^apikey +(\S.*)$/i.exec(headerText(header)) ?? []
   if (given === undefined) throw new DomainError('not-signed-in', { reason: 'missing' })
   const colon = given.lastIndexOf(':')
   return colon < 0 ? { secret: given } : { login: given.slice(0, colon), secret: given.slice(colon + 1) }
-}
-
-/** Headers are bytes, which Node shows as Latin-1; names beyond ASCII come as UTF-8 from most clients. */
-function asText(header: string): string {
-  const text = Buffer.from(header, 'latin1').toString()
-  return text.includes('\ufffd') ? header : text
 }

@@ -4,7 +4,8 @@ import { announceBlob } from '#core/blob-uploads.ts'
 import { baseUrl } from '#http/addresses.ts'
 import { op, refusals } from './errors.ts'
 import { blobName } from './file.ts'
-import { addressOf, MEDIA_TYPE } from './storage.ts'
+import { MEDIA_TYPE } from '#http/media-types.ts'
+import { addressOf } from './storage.ts'
 
 const PresignedUpload = T.Object({
   blobName: T.String({ pattern: '^[0-9a-f]{32}$', description: 'Use as blob_name.' }),

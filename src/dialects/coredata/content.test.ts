@@ -135,6 +135,8 @@ describe('downloadFileContent', () => {
   test('what is not screened yet where that matters is 403', async ({ coredata }) => {
     const { world, project } = coredata
     const id = await coredata.file(coredata.folder.nodeId)
+    await world.deps.database.transaction(tx => tx.updateTable('version').set({ screening: 'pending' }).execute())
+    expect(await coredata.send('GET', addressOf(id), { as: 'editor' })).toMatchObject({ status: 302 })
     await updateSpacePolicy(world.system, { spaceId: project.spaceId, policy: { unscreenedDownloads: false } })
     expect(await coredata.send('GET', addressOf(id), { as: 'editor' })).toMatchObject({ status: 403, raw: empty })
   })

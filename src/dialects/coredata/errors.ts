@@ -73,6 +73,12 @@ export const errorTable: ErrorTable<Refusal> = {
   'mask-widens': () => badRequest('Rights can only be narrowed.'),
   'inherits-grants': () => badRequest('The rights are inherited.'),
   'space-inactive': () => forbidden,
+  'access-limit-reached': notForThisApi,
+  'password-fixed': notForThisApi,
+  'recipient-refused': ({ address }) => badRequest(`${address} cannot be a recipient.`),
+  'recipient-fixed': notForThisApi,
+  'delivery-quarantined': notForThisApi,
+  'impersonation-refused': () => forbidden,
   busy: () => busy,
   'no-view': () => forbidden,
 }

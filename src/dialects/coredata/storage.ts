@@ -9,7 +9,7 @@ import { findTenantByHost } from '#core/tenants.ts'
 import { chunksOfBody } from '#http/body.ts'
 import { sendContent, type Content } from '#http/downloads.ts'
 import { asDomainError } from '#http/errors.ts'
-import { DEFAULT_MEDIA_TYPE } from '#http/media-types.ts'
+import { headerType } from '#http/media-types.ts'
 import { binary } from '#http/request-body.ts'
 import { checkSigned, signedAddress, type SignedRequest } from '#http/signed-addresses.ts'
 import { op } from './errors.ts'
@@ -18,13 +18,6 @@ import { BlobPath, SignedQuery, SignedGetQuery } from './schemas.ts'
 
 const PREFIX = '/laika'
 const KEY_ID = 's3f:'
-
-/** By RFC 9110: what may go into the header Content-Type. */
-export const MEDIA_TYPE = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \\t]*;[\\t\\x20-\\x7e]*)?$"
-const mediaTypePattern = new RegExp(MEDIA_TYPE)
-
-/** Files may have any text for a media type. */
-const headerType = (mediaType = '') => (mediaTypePattern.test(mediaType) ? mediaType : DEFAULT_MEDIA_TYPE)
 
 /** The address that lets its holder do this with a blob, for whom `ctx` acts. `expiresAt` is in epoch milliseconds. */
 export function addressOf(

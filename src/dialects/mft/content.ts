@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Ctx } from '#core/ctx.ts'
 import { openCurrentContent, type OpenedContent } from '#core/downloads.ts'
 import { contentDisposition, sendContent, type Content } from '#http/downloads.ts'
+import { headerType } from '#http/media-types.ts'
 import type { OpenFile } from './open.ts'
 
 interface Exchange {
@@ -27,7 +28,7 @@ function contentOf(opened: OpenedContent): Content {
     sizeBytes: version.sizeBytes,
     etag: `"${version.id}"`,
     modifiedAt: version.createdAt,
-    contentType: contentType(version.mediaType),
+    contentType: headerType(version.mediaType),
     disposition: contentDisposition(node.name),
     open(start, end) {
       const bytes = opened.inline()?.subarray(start, end) ?? opened.read(start, end)
@@ -36,7 +37,3 @@ function contentOf(opened: OpenedContent): Content {
     },
   }
 }
-
-/** A datatype may be any text; only a media type goes into a header. */
-const contentType = (mediaType: string) =>
-  /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?: *;[\x20-\x7e]*)?$/.test(mediaType) ? mediaType : 'application/octet-stream'

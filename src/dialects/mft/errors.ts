@@ -95,6 +95,12 @@ export const errorTable: ErrorTable<Refusal> = {
   'mask-widens': () => badRequest,
   'inherits-grants': () => badRequest,
   'space-inactive': () => unwritable,
+  'access-limit-reached': notForThisView,
+  'password-fixed': () => unwritable,
+  'recipient-refused': () => badRequest,
+  'recipient-fixed': () => unwritable,
+  'delivery-quarantined': notForThisView,
+  'impersonation-refused': () => notSignedIn,
   busy: () => busy,
   'no-view': () => noContract,
 }

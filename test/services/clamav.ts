@@ -1,0 +1,180 @@
+/**
+ * A throw-away virus scanner for tests: ClamAV's daemon with a few signatures of its own, and c-icap in front of it. It
+ * needs Debian's packages clamav-daemon, c-icap and libc-icap-mod-virus-scan, no privileges and no network.
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { globSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { testFile } from '#test/contents.ts'
+
+const PACKAGES = ['clamav-daemon', 'c-icap', 'libc-icap-mod-virus-scan']
+const PROGRAMS = ['clamd', 'c-icap']
+const MODULES = '/usr/lib/*/c_icap'
+const HOST = '127.0.0.1'
+const START_TIMEOUT_MS = 60_000
+const STOP_TIMEOUT_MS = 10_000
+/** Small, so that a test passes it soon. */
+const STREAM_LIMIT = '10M'
+
+export interface Scanner {
+  clamd: string
+  clamdSocket: string
+  icap: string
+  /** Ends the daemons and removes all they kept. */
+  remove(): Promise<void>
+}
+
+/** The programs that are not installed. */
+export function missingPrograms(): string[] {
+  return PROGRAMS.filter(name => spawnSync(name, ['-V'], { stdio: 'ignore' }).error !== undefined)
+}
+
+/** Installs the packages where that can be done; whether it could shows in `missingPrograms`. */
+export function installScanner(): void {
+  if (process.getuid?.() !== 0) return
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  for (const args of [
+    ['update', '-q'],
+    ['install', '-y', '-q', '--no-install-recommends', ...PACKAGES],
+  ]) {
+    spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], { stdio: 'inherit', env })
+  }
+}
+
+/** Starts both daemons on free ports. */
+export async function startScanner(): Promise<Scanner> {
+  const folder = mkdtempSync(join(tmpdir(), 'clam-')) // short, as a socket lies in it
+  const daemons: ChildProcess[] = []
+  const remove = async () => {
+    for (const daemon of daemons.toReversed()) await end(daemon)
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    return { ...(await startDaemons(folder, daemons)), remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+async function startDaemons(folder: string, daemons: ChildProcess[]): Promise<Omit<Scanner, 'remove'>> {
+  for (const name of ['db', 'tmp']) mkdirSync(join(folder, name))
+  const signature = Buffer.from(testFile).toString('hex')
+  writeFileSync(join(folder, 'db', 'test.ndb'), `Test.EICAR:0:0:${signature}\n`)
+  const [clamdPort = 0, icapPort = 0] = await freePorts(2)
+  writeFileSync(join(folder, 'clamd.conf'), clamdConfiguration(folder, clamdPort))
+  writeFileSync(join(folder, 'c-icap.conf'), icapConfiguration(folder, icapPort))
+  const launch = async (program: string, args: string[], port: number) => {
+    const log = join(folder, `${program}.out`)
+    const daemon = spawn(program, args, { stdio: ['ignore', openSync(log, 'a'), openSync(log, 'a')] })
+    daemons.push(daemon)
+    await listening({ program, daemon, log, port })
+  }
+  await launch('clamd', [`--config-file=${join(folder, 'clamd.conf')}`], clamdPort)
+  await launch('c-icap', ['-N', '-f', join(folder, 'c-icap.conf')], icapPort)
+  return {
+    clamd: `clamd://${HOST}:${clamdPort}`,
+    clamdSocket: `clamd://${join(folder, 'clamd.sock')}`,
+    icap: `icap://${HOST}:${icapPort}/avscan`,
+  }
+}
+
+const clamdConfiguration = (folder: string, port: number) => `DatabaseDirectory ${folder}/db
+TemporaryDirectory ${folder}/tmp
+LocalSocket ${folder}/clamd.sock
+TCPAddr ${HOST}
+TCPSocket ${port}
+LogFile ${folder}/clamd.log
+Foreground yes
+OfficialDatabaseOnly no
+SelfCheck 0
+StreamMaxLength ${STREAM_LIMIT}
+AlertExceedsMax yes
+`
+
+const icapConfiguration = (folder: string, port: number) => `PidFile ${folder}/c-icap.pid
+CommandsSocket ${folder}/c-icap.ctl
+Port ${HOST}:${port}
+User ${userInfo().username}
+ServerName localhost
+StartServers 1
+MaxServers 1
+ThreadsPerChild 8
+MinSpareThreads 4
+MaxSpareThreads 8
+TmpDir ${folder}/tmp
+ModulesDir ${modules()}
+ServicesDir ${modules()}
+TemplateDir /usr/share/c_icap/templates/
+LoadMagicFile /etc/c-icap/c-icap.magic
+ServerLog ${folder}/c-icap-server.log
+AccessLog ${folder}/c-icap-access.log
+Module common clamd_mod.so
+clamd_mod.ClamdSocket ${folder}/clamd.sock
+Service antivirus_module virus_scan.so
+ServiceAlias avscan virus_scan?allow204=on&sizelimit=off&mode=simple
+virus_scan.DefaultEngine clamd
+virus_scan.ScanFileTypes TEXT DATA EXECUTABLE ARCHIVE GIF JPEG MSOFFICE DOCUMENT
+virus_scan.StartSendPercentDataAfter 100M
+`
+
+const modules = () => globSync(MODULES)[0] ?? '/usr/lib/c_icap'
+
+interface Waiting {
+  program: string
+  daemon: ChildProcess
+  log: string
+  port: number
+}
+
+async function listening({ program, daemon, log, port }: Waiting): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT_MS
+  while (!(await accepts(port))) {
+    if (daemon.exitCode !== null || Date.now() > deadline) {
+      throw new Error(`${program} did not start: ${readFileSync(log, 'utf8').slice(-2_000)}`)
+    }
+    await sleep(50)
+  }
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, HOST)
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
+
+async function end(daemon: ChildProcess): Promise<void> {
+  if (daemon.exitCode !== null || daemon.signalCode !== null) return
+  const ended = once(daemon, 'exit')
+  daemon.kill('SIGTERM')
+  const late = setTimeout(() => daemon.kill('SIGKILL'), STOP_TIMEOUT_MS)
+  await ended
+  clearTimeout(late)
+}
+
+/** Ports that were free a moment ago; all are held until all are known, so that none comes twice. */
+async function freePorts(count: number): Promise<number[]> {
+  const probes = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const probe = createServer().listen(0, HOST)
+      await once(probe, 'listening')
+      return probe
+    }),
+  )
+  const ports = probes.map(probe => {
+    const address = probe.address()
+    return address && typeof address === 'object' ? address.port : 0
+  })
+  for (const probe of probes) probe.close()
+  return ports
+}
