@@ -1,0 +1,33 @@
+/** What the permissions of groups are called here, and which rights of the core they stand for. */
+import type { SystemRight } from '#core/roles.ts'
+
+export const permissionRights = {
+  LOGIN: 'deliveries.use',
+  RECEIVE_PACKAGE: 'deliveries.receive',
+  SEND_PACKAGE__PUBLIC: 'deliveries.send.public',
+  SEND_PACKAGE__INTERNAL: 'deliveries.send.internal',
+  SEND_PACKAGE__PRIVATE: 'deliveries.send.private',
+  SEND_PACKAGE__BRIEFCASE: 'deliveries.send.own',
+  CREATE_ACCESS_LINK__PUBLIC: 'links.create.public',
+  CREATE_ACCESS_LINK__INTERNAL: 'links.create.internal',
+  CREATE_ACCESS_LINK__PRIVATE: 'links.create.private',
+  ALLOW_DOWNLOAD_WITHOUT_LOGIN: 'downloads.without-password',
+  PASSWORD_ENCRYPTION: 'deliveries.encrypt',
+  MFA_NOT_REQUIRED: 'sign-in.single-factor',
+  SEND_PACKAGE_WITHOUT_APPROVAL: 'deliveries.send.unapproved',
+  APPROVE_SEND_PACKAGE: 'approvals.decide',
+  ACCESS_ALL_PACKAGES_FOR_APPROVE: 'approvals.all',
+  SEND_PACKAGE_TO_YOURSELF: 'deliveries.send.self',
+  ALLOW_DOWNLOAD_SENT_FILES: 'deliveries.read-sent',
+  FILE_CHECK_RESULT_DETAILS: 'screening.details',
+  SET_APPROVER: 'approvals.choose',
+  COOPERATIVE_PACKAGES: 'deliveries.contributors',
+  SET_PACKAGE_PERSISTENT: 'deliveries.persistent',
+  PERSISTENT_ACCOUNT: 'account.persistent',
+  SFTP_ACCESS_ALLOWED: 'sftp.use',
+  ALLOW_ADD_AND_MANAGE_FILES_IN_QUARANTINE: 'quarantine.add',
+  ALLOW_DELETE_FILES_IN_QUARANTINE: 'quarantine.delete',
+  LOG_ACCESS: 'log.read',
+  LOG_ACCESS_EXTENDED: 'log.read-all',
+  PASSWORD_RECOVERY: 'password.recover',
+} as const satisfies Record<string, SystemRight>
