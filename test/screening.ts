@@ -5,7 +5,11 @@
 import { spawnSync } from 'node:child_process'
 import { installScanner, missingPrograms, startScanner } from './services/clamav.ts'
 
-const FILES = ['src/platform/screening/clamd.test.ts', 'src/platform/screening/icap.test.ts']
+const FILES = [
+  'src/platform/screening/clamd.test.ts',
+  'src/platform/screening/icap.test.ts',
+  'test/screening-site.test.ts',
+]
 
 if (missingPrograms().length > 0) installScanner()
 const missing = missingPrograms()

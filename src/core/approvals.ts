@@ -1,6 +1,4 @@
 /** Consent: what some people send waits until somebody else has looked at it. */
-import type { Selectable } from 'kysely'
-import type { SpaceTable } from '#db/schema.ts'
 import { inTx, type Ctx, type TxCtx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { recordRefusal } from './events.ts'
@@ -8,8 +6,8 @@ import { queueMail } from './mail.ts'
 import { accountKinds, getPrincipal } from './principals.ts'
 import { recipientsOf, tellRecipients } from './recipients.ts'
 import { hasRight, holdersAmong, isSwitchedOn, requireRight } from './roles.ts'
+import { getSpaceRow, type Space } from './space-rows.ts'
 
-type Space = Selectable<SpaceTable>
 type Decision = 'approved' | 'refused'
 
 /** What follows `waiting`; a decision stands. */
@@ -173,14 +171,8 @@ const canBecome = (next: Decision) =>
   (Object.keys(transitions) as Space['approval'][]).filter(state => transitions[state].includes(next)) // the table's own keys
 
 async function getDelivery(ctx: Ctx, spaceId: number): Promise<Space> {
-  const space = await ctx.db
-    .selectFrom('space')
-    .selectAll()
-    .where('id', '=', spaceId)
-    .where('tenantId', '=', ctx.actor.tenantId)
-    .where('deliveryAccess', 'is not', null)
-    .executeTakeFirst()
-  if (!space) throw new DomainError('not-found', { what: 'delivery', id: String(spaceId) })
+  const space = await getSpaceRow(ctx, spaceId)
+  if (space.deliveryAccess === null) throw new DomainError('not-found', { what: 'delivery', id: String(spaceId) })
   return space
 }
 

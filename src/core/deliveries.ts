@@ -17,7 +17,7 @@ import {
 } from './recipients.ts'
 import { isSwitchedOn, requireRight } from './roles.ts'
 import { insertSpaceKey, prepareSpaceKey } from './space-keys.ts'
-import { getSpaceRow, type DeliveryPolicy, type Space } from './space-rows.ts'
+import { findDelivery, getSpaceRow, type DeliveryPolicy, type Space } from './space-rows.ts'
 import { writeSpaceText } from './space-texts.ts'
 import { createSpace, setSpaceState, updateSpacePolicy, type SpacePolicy } from './spaces.ts'
 import { requireAccount } from './visibility.ts'
@@ -304,13 +304,7 @@ export async function listDeliveries(
 /** The delivery of that uid in whatever state, for who looks after them. Throws `not-found`. */
 export async function getDeliverySpace(ctx: Ctx, uid: string): Promise<Space> {
   await requireRight(ctx, 'deliveries.manage', 'approvals.decide')
-  const space = await ctx.db
-    .selectFrom('space')
-    .selectAll()
-    .where('uid', '=', uid.toLowerCase())
-    .where('tenantId', '=', ctx.actor.tenantId)
-    .where('deliveryAccess', 'is not', null)
-    .executeTakeFirst()
+  const space = await findDelivery(ctx, uid)
   if (!space) throw new DomainError('not-found', { what: 'delivery', id: uid })
   return space
 }

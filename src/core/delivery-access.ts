@@ -9,7 +9,7 @@ import { getNodeRow, type Node } from './nodes.ts'
 import { hasAction } from './permissions.ts'
 import { hasRight, isSwitchedOn, type SystemRight } from './roles.ts'
 import { loadDeliveryCheck } from './screening-state.ts'
-import type { Space } from './space-rows.ts'
+import { findDelivery, type Space } from './space-rows.ts'
 
 /** `visitor`: knows the id of a delivery that is open to everybody signed in. */
 export type DeliveryRole = 'sender' | 'contributor' | 'recipient' | 'visitor' | 'approver' | 'administrator'
@@ -40,17 +40,6 @@ export async function openDelivery(ctx: Ctx, uid: string): Promise<OpenDelivery>
   if (isHeldBack(space) && role !== 'sender' && role !== 'approver')
     throw new DomainError('not-approved', { spaceId: space.id })
   return { ctx: actingAs(ctx, space, role), space, node, role }
-}
-
-/** In whatever state. */
-async function findDelivery(ctx: Ctx, uid: string): Promise<Space | undefined> {
-  return ctx.db
-    .selectFrom('space')
-    .selectAll()
-    .where('uid', '=', uid.toLowerCase())
-    .where('tenantId', '=', ctx.actor.tenantId)
-    .where('deliveryAccess', 'is not', null)
-    .executeTakeFirst()
 }
 
 const isHeldBack = ({ approval }: Space) => approval === 'waiting' || approval === 'refused'

@@ -42,3 +42,14 @@ export async function getSpaceRow(ctx: Ctx, spaceId: number): Promise<Space> {
     throw new DomainError('not-found', { what: 'space', id: String(spaceId) })
   return space
 }
+
+/** A delivery by its uid, in whatever state, or undefined. Authorises nothing. */
+export function findDelivery(ctx: Ctx, uid: string): Promise<Space | undefined> {
+  return ctx.db
+    .selectFrom('space')
+    .selectAll()
+    .where('uid', '=', uid.toLowerCase())
+    .where('tenantId', '=', ctx.actor.tenantId)
+    .where('deliveryAccess', 'is not', null)
+    .executeTakeFirst()
+}

@@ -2,21 +2,16 @@
  * A throw-away S3 engine for tests: Ceph's object gateway over one monitor and one object daemon that keeps everything
  * in memory. It needs Debian's packages radosgw, ceph-mon, ceph-osd and ceph-common, and no privileges.
  */
-import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { end, freePorts, HOST, installPackages, missingAmong, ready } from './daemons.ts'
 
 const PACKAGES = ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common']
 const PROGRAMS = ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph', 'radosgw-admin', 'ceph-authtool', 'monmaptool']
-const HOST = '127.0.0.1'
-const START_TIMEOUT_MS = 90_000
-const STOP_TIMEOUT_MS = 10_000
 const STORE_BYTES = 8 * 2 ** 30
 
 export interface S3Engine {
@@ -28,21 +23,10 @@ export interface S3Engine {
 }
 
 /** The programs that are not installed. */
-export function missingPrograms(): string[] {
-  return PROGRAMS.filter(name => spawnSync(name, ['--version'], { stdio: 'ignore' }).error !== undefined)
-}
+export const missingPrograms = () => missingAmong(PROGRAMS, '--version')
 
 /** Installs the packages where that can be done; whether it could shows in `missingPrograms`. */
-export function installEngine(): void {
-  if (process.getuid?.() !== 0) return
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  for (const args of [
-    ['update', '-q'],
-    ['install', '-y', '-q', '--no-install-recommends', ...PACKAGES],
-  ]) {
-    spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], { stdio: 'inherit', env })
-  }
-}
+export const installEngine = () => installPackages(PACKAGES)
 
 /** Starts an empty engine on free ports. */
 export async function startEngine(): Promise<S3Engine> {
@@ -169,46 +153,3 @@ const works = (attempt: Promise<unknown>): Promise<boolean> =>
     () => true,
     () => false,
   )
-
-interface Waiting {
-  name: string
-  daemon: ChildProcess
-  log: string
-  ask: () => Promise<boolean>
-}
-
-async function ready({ name, daemon, log, ask }: Waiting): Promise<void> {
-  const deadline = Date.now() + START_TIMEOUT_MS
-  while (!(await ask())) {
-    if (daemon.exitCode !== null || Date.now() > deadline) {
-      throw new Error(`${name} did not start: ${readFileSync(log, 'utf8').slice(-2_000)}`)
-    }
-    await sleep(50)
-  }
-}
-
-async function end(daemon: ChildProcess): Promise<void> {
-  if (daemon.exitCode !== null || daemon.signalCode !== null) return
-  const ended = once(daemon, 'exit')
-  daemon.kill('SIGTERM')
-  const late = setTimeout(() => daemon.kill('SIGKILL'), STOP_TIMEOUT_MS)
-  await ended
-  clearTimeout(late)
-}
-
-/** Ports that were free a moment ago; all are held until all are known, so that none comes twice. */
-async function freePorts(count: number): Promise<number[]> {
-  const probes = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const probe = createServer().listen(0, HOST)
-      await once(probe, 'listening')
-      return probe
-    }),
-  )
-  const ports = probes.map(probe => {
-    const address = probe.address()
-    return address && typeof address === 'object' ? address.port : 0
-  })
-  for (const probe of probes) probe.close()
-  return ports
-}

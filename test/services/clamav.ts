@@ -2,21 +2,18 @@
  * A throw-away virus scanner for tests: ClamAV's daemon with a few signatures of its own, and c-icap in front of it. It
  * needs Debian's packages clamav-daemon, c-icap and libc-icap-mod-virus-scan, no privileges and no network.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { globSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { testFile } from '#test/contents.ts'
+import { end, freePorts, HOST, installPackages, missingAmong, ready } from './daemons.ts'
 
 const PACKAGES = ['clamav-daemon', 'c-icap', 'libc-icap-mod-virus-scan']
 const PROGRAMS = ['clamd', 'c-icap']
 const MODULES = '/usr/lib/*/c_icap'
-const HOST = '127.0.0.1'
-const START_TIMEOUT_MS = 60_000
-const STOP_TIMEOUT_MS = 10_000
 /** Small, so that a test passes it soon. */
 const STREAM_LIMIT = '10M'
 
@@ -29,21 +26,10 @@ export interface Scanner {
 }
 
 /** The programs that are not installed. */
-export function missingPrograms(): string[] {
-  return PROGRAMS.filter(name => spawnSync(name, ['-V'], { stdio: 'ignore' }).error !== undefined)
-}
+export const missingPrograms = () => missingAmong(PROGRAMS, '-V')
 
 /** Installs the packages where that can be done; whether it could shows in `missingPrograms`. */
-export function installScanner(): void {
-  if (process.getuid?.() !== 0) return
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  for (const args of [
-    ['update', '-q'],
-    ['install', '-y', '-q', '--no-install-recommends', ...PACKAGES],
-  ]) {
-    spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], { stdio: 'inherit', env })
-  }
-}
+export const installScanner = () => installPackages(PACKAGES)
 
 /** Starts both daemons on free ports. */
 export async function startScanner(): Promise<Scanner> {
@@ -72,7 +58,7 @@ async function startDaemons(folder: string, daemons: ChildProcess[]): Promise<Om
     const log = join(folder, `${program}.out`)
     const daemon = spawn(program, args, { stdio: ['ignore', openSync(log, 'a'), openSync(log, 'a')] })
     daemons.push(daemon)
-    await listening({ program, daemon, log, port })
+    await ready({ name: program, daemon, log, ask: () => accepts(port) })
   }
   await launch('clamd', [`--config-file=${join(folder, 'clamd.conf')}`], clamdPort)
   await launch('c-icap', ['-N', '-f', join(folder, 'c-icap.conf')], icapPort)
@@ -124,23 +110,6 @@ virus_scan.StartSendPercentDataAfter 100M
 
 const modules = () => globSync(MODULES)[0] ?? '/usr/lib/c_icap'
 
-interface Waiting {
-  program: string
-  daemon: ChildProcess
-  log: string
-  port: number
-}
-
-async function listening({ program, daemon, log, port }: Waiting): Promise<void> {
-  const deadline = Date.now() + START_TIMEOUT_MS
-  while (!(await accepts(port))) {
-    if (daemon.exitCode !== null || Date.now() > deadline) {
-      throw new Error(`${program} did not start: ${readFileSync(log, 'utf8').slice(-2_000)}`)
-    }
-    await sleep(50)
-  }
-}
-
 async function accepts(port: number): Promise<boolean> {
   const socket = connect(port, HOST)
   try {
@@ -151,30 +120,4 @@ async function accepts(port: number): Promise<boolean> {
   } finally {
     socket.destroy()
   }
-}
-
-async function end(daemon: ChildProcess): Promise<void> {
-  if (daemon.exitCode !== null || daemon.signalCode !== null) return
-  const ended = once(daemon, 'exit')
-  daemon.kill('SIGTERM')
-  const late = setTimeout(() => daemon.kill('SIGKILL'), STOP_TIMEOUT_MS)
-  await ended
-  clearTimeout(late)
-}
-
-/** Ports that were free a moment ago; all are held until all are known, so that none comes twice. */
-async function freePorts(count: number): Promise<number[]> {
-  const probes = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const probe = createServer().listen(0, HOST)
-      await once(probe, 'listening')
-      return probe
-    }),
-  )
-  const ports = probes.map(probe => {
-    const address = probe.address()
-    return address && typeof address === 'object' ? address.port : 0
-  })
-  for (const probe of probes) probe.close()
-  return ports
 }
