@@ -7,7 +7,7 @@ import { spendAccess } from '#core/delivery-proofs.ts'
 import { revokeRecipient } from '#core/recipients.ts'
 import type { ErrorTable } from '#http/errors.ts'
 import { json } from '#http/request-body.ts'
-import { op, refusals, refuse, Refused, type Refusal } from './errors.ts'
+import { op, refusalsOf, refuse, Refused, type Refusal } from './errors.ts'
 import { enterPackage, openPackage, proofHeaders, showPassword } from './open.ts'
 import { PasswordToken, presentRecipient, readRecipients, Recipient, RecipientInput } from './package.ts'
 import { presentToken } from './packages.ts'
@@ -42,13 +42,7 @@ export const accessOperations = [
     body: json(T.Object({ password: T.String({ maxLength: 100, description: 'Password of the package.' }) })),
     status: 201,
     reply: PasswordToken,
-    refusals: {
-      400: refusals[400],
-      401: refusals[401],
-      403: refusals[403],
-      404: refusals[404],
-      409: refusals[409],
-    },
+    refusals: refusalsOf(400, 401, 403, 404, 409),
     handler: async ({ ctx, params, body, request }) => {
       const opened = await openPackage(ctx, request, params.packageId)
       requireActive(opened)
@@ -68,7 +62,7 @@ export const accessOperations = [
     params: PackagePath,
     status: 201,
     reply: LimitAccessToken,
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     handler: async ({ ctx, params, request }) => {
       const { ctx: acting, space } = await openPackage(ctx, request, params.packageId)
       if (space.accessLimit === null) throw new Refused(unlimited)
@@ -89,13 +83,7 @@ export const accessOperations = [
     body: json(T.Array(RecipientInput, { minItems: 1 }), { limitBytes: 1024 * 1024 }),
     status: 201,
     reply: T.Array(Recipient),
-    refusals: {
-      400: refusals[400],
-      401: refusals[401],
-      403: refusals[403],
-      404: refusals[404],
-      409: refusals[409],
-    },
+    refusals: refusalsOf(400, 401, 403, 404, 409),
     errors: whileQuarantined,
     handler: async ({ ctx, params, body, request }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
@@ -116,7 +104,7 @@ export const accessOperations = [
     params: RecipientPath,
     status: 204,
     reply: 'empty',
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     errors: whileQuarantined,
     handler: async ({ ctx, params, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)

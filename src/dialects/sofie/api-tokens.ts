@@ -6,7 +6,7 @@ import type { Ctx } from '#core/ctx.ts'
 import { findPrincipals, isAccountKind } from '#core/principals.ts'
 import { createToken, findTokens, getToken } from '#core/tokens.ts'
 import { json } from '#http/request-body.ts'
-import { op, refusals, Refused, wrongField } from './errors.ts'
+import { op, refusalsOf, Refused, wrongField } from './errors.ts'
 import { parseIpRanges, presentIpRanges } from './ip-ranges.ts'
 import { ApiTokenPath, Uuid } from './schemas.ts'
 
@@ -49,7 +49,7 @@ export const apiTokenOperations = [
     tag,
     summary: 'List API tokens',
     reply: T.Array(ApiToken),
-    refusals: { 401: refusals[401], 403: refusals[403] },
+    refusals: refusalsOf(401, 403),
     handler: async ({ ctx }) => (await findTokens(ctx)).map(presentToken),
   }),
   op({
@@ -64,7 +64,7 @@ export const apiTokenOperations = [
     body: json(ApiTokenCreate),
     status: 201,
     reply: T.Object({ id: Uuid('API token.'), token: T.String({ description: 'The JWT.' }) }),
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403] },
+    refusals: refusalsOf(400, 401, 403),
     handler: async ({ ctx, body, request }) => {
       const owner = await getOwner(ctx, body)
       const { token, secret } = await createToken(ctx, {
@@ -86,7 +86,7 @@ export const apiTokenOperations = [
     summary: 'Get an API token',
     params: ApiTokenPath,
     reply: ApiToken,
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404] },
+    refusals: refusalsOf(401, 403, 404),
     handler: async ({ ctx, params }) => presentToken(await getToken(ctx, { tokenId: params.apiTokenId })),
   }),
 ]

@@ -196,7 +196,7 @@ export const op = rowsOf<Refusal, { roles: Roles }>()
 export type SofieOperation = Operation<Refusal> & { roles: Roles }
 
 /** Texts for the documentation. */
-export const refusals = {
+const refusals = {
   400: 'Invalid request.',
   401: 'No usable API token, or its owner is disabled or expired.',
   403: 'Refused.',
@@ -205,3 +205,7 @@ export const refusals = {
   412: 'The hash differs from that of the stored content; the state of the file is unchanged.',
   413: 'A size or count limit is exceeded.',
 }
+
+/** The texts for these statuses. */
+export const refusalsOf = (...statuses: (keyof typeof refusals)[]): Record<number, string> =>
+  Object.fromEntries(statuses.map(status => [status, refusals[status]]))

@@ -30,7 +30,7 @@ import { contentDisposition, sendContent, type Content } from '#http/downloads.t
 import { DEFAULT_MEDIA_TYPE, headerType } from '#http/media-types.ts'
 import { documentedAs } from '#http/openapi.ts'
 import { binary, json } from '#http/request-body.ts'
-import { op, refusals, Refused, refuse } from './errors.ts'
+import { op, refusalsOf, Refused, refuse } from './errors.ts'
 import {
   ConflictResolution,
   CreatedItem,
@@ -73,13 +73,6 @@ const FileStateChange = T.Object({
 
 const tag = 'Files'
 const headers = { ...impersonationHeaders, ...proofHeaders }
-const changing = {
-  400: refusals[400],
-  401: refusals[401],
-  403: refusals[403],
-  404: refusals[404],
-  409: refusals[409],
-}
 
 export const fileOperations = [
   op({
@@ -96,7 +89,7 @@ export const fileOperations = [
     status: 201,
     reply: CreatedItem,
     otherReplies: { 200: { description: 'There is such a file already; nothing was made.', reply: ExistingFiles } },
-    refusals: { ...changing, 413: refusals[413] },
+    refusals: refusalsOf(400, 401, 403, 404, 409, 413),
     handler: async ({ ctx, params, body, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       requireContributor(opened)
@@ -125,7 +118,7 @@ export const fileOperations = [
     requestHeaders: headers,
     params: FilePath,
     reply: File,
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404] },
+    refusals: refusalsOf(401, 403, 404),
     handler: async ({ ctx, params, request }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       const record = await findRecord(opened, params.fileId)
@@ -144,7 +137,7 @@ export const fileOperations = [
     params: FilePath,
     status: 204,
     reply: 'empty',
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     handler: async ({ ctx, params, request, reply }) => {
       const opened = await enterForChange(ctx, request, params.packageId)
       const record = await findRecord(opened, params.fileId)
@@ -165,7 +158,7 @@ export const fileOperations = [
     params: FilePath,
     status: 204,
     reply: 'empty',
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     handler: async ({ ctx, params, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       const record = await findRecord(opened, params.fileId)
@@ -188,7 +181,7 @@ export const fileOperations = [
     body: json(Rename),
     status: 204,
     reply: 'empty',
-    refusals: changing,
+    refusals: refusalsOf(400, 401, 403, 404, 409),
     handler: async ({ ctx, params, body, request, reply }) => {
       const opened = await enterForChange(ctx, request, params.packageId)
       const record = await findRecord(opened, params.fileId)
@@ -210,7 +203,7 @@ export const fileOperations = [
     params: FilePath,
     reply: { content: DEFAULT_MEDIA_TYPE, ranges: true },
     headers: { 'Content-Disposition': 'The name of the file.', 'Content-Length': 'Bytes.' },
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     handler: async ({ ctx, params, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       requireActive(opened)
@@ -234,7 +227,7 @@ export const fileOperations = [
     body: binary(DEFAULT_MEDIA_TYPE, { required: true }),
     status: 204,
     reply: 'empty',
-    refusals: { ...changing, 413: refusals[413] },
+    refusals: refusalsOf(400, 401, 403, 404, 409, 413),
     handler: async ({ ctx, params, request, reply }) => {
       const opened = await enterForChange(ctx, request, params.packageId)
       const upload = uploadOf(await findRecord(opened, params.fileId))
@@ -257,7 +250,7 @@ export const fileOperations = [
     body: json(FileStateChange),
     status: 204,
     reply: 'empty',
-    refusals: { ...changing, 412: refusals[412] },
+    refusals: refusalsOf(400, 401, 403, 404, 409, 412),
     handler: async ({ ctx, params, body, request, reply }) => {
       const opened = await enterForChange(ctx, request, params.packageId)
       const { id: uploadId } = uploadOf(await findRecord(opened, params.fileId))

@@ -15,7 +15,7 @@ import { renameNode, type Node } from '#core/nodes.ts'
 import { shredFolder } from '#core/shred.ts'
 import { deleteNode } from '#core/trash.ts'
 import { json } from '#http/request-body.ts'
-import { op, refusals } from './errors.ts'
+import { op, refusalsOf } from './errors.ts'
 import {
   ConflictResolution,
   CreatedItem,
@@ -58,13 +58,7 @@ export const folderOperations = [
     body: json(FolderCreate),
     status: 201,
     reply: CreatedItem,
-    refusals: {
-      400: refusals[400],
-      401: refusals[401],
-      403: refusals[403],
-      404: refusals[404],
-      409: refusals[409],
-    },
+    refusals: refusalsOf(400, 401, 403, 404, 409),
     handler: async ({ ctx, params, body, request }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       requireContributor(opened)
@@ -90,7 +84,7 @@ export const folderOperations = [
     params: FolderPath,
     status: 204,
     reply: 'empty',
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     handler: async ({ ctx, params, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       requireActive(opened)
@@ -112,7 +106,7 @@ export const folderOperations = [
     params: FolderPath,
     status: 204,
     reply: 'empty',
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     handler: async ({ ctx, params, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       const folder = await getInnerFolder(opened, params.folderId, { withDeleted: true })
@@ -135,13 +129,7 @@ export const folderOperations = [
     body: json(Rename),
     status: 204,
     reply: 'empty',
-    refusals: {
-      400: refusals[400],
-      401: refusals[401],
-      403: refusals[403],
-      404: refusals[404],
-      409: refusals[409],
-    },
+    refusals: refusalsOf(400, 401, 403, 404, 409),
     handler: async ({ ctx, params, body, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       requireActive(opened)
@@ -164,7 +152,7 @@ export const folderOperations = [
     requestHeaders: headers,
     params: FolderPath,
     reply: FolderContent,
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404] },
+    refusals: refusalsOf(401, 403, 404),
     handler: async ({ ctx, params, request }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       return presentContent(opened, await getFolder(opened, params.folderId))

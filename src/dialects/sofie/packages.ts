@@ -19,7 +19,7 @@ import { shredSpace } from '#core/shred.ts'
 import { documentedAs } from '#http/openapi.ts'
 import type { ErrorTable } from '#http/errors.ts'
 import { json } from '#http/request-body.ts'
-import { adminOnly, op, refusals, Refused, wrongField, type Refusal } from './errors.ts'
+import { adminOnly, op, refusalsOf, Refused, wrongField, type Refusal } from './errors.ts'
 import { parseFilter } from './filter.ts'
 import { enterByPassword, enterPackage, passwordHeader, proofHeaders } from './open.ts'
 import {
@@ -110,7 +110,7 @@ export const packageOperations = [
     body: json(PackageCreate, { limitBytes: 1024 * 1024 }),
     status: 201,
     reply: PackageCreated,
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403] },
+    refusals: refusalsOf(400, 401, 403),
     errors: inOurWords,
     handler: async ({ ctx, body }) => {
       const { uid, node } = await createDelivery(ctx, {
@@ -139,7 +139,7 @@ export const packageOperations = [
     requestHeaders: impersonationHeaders,
     query: FilteredPageQuery,
     reply: PackageList,
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403] },
+    refusals: refusalsOf(400, 401, 403),
     handler: async ({ ctx, query }) => {
       await requireRight(ctx, 'deliveries.receive')
       return presentPackages(ctx, await listInbox(ctx, readQuery(query)), { isSender: false })
@@ -157,7 +157,7 @@ export const packageOperations = [
     requestHeaders: impersonationHeaders,
     query: FilteredPageQuery,
     reply: PackageList,
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403] },
+    refusals: refusalsOf(400, 401, 403),
     handler: async ({ ctx, query }) =>
       presentPackages(ctx, await listOutbox(ctx, readQuery(query)), { isSender: true }),
   }),
@@ -175,7 +175,7 @@ export const packageOperations = [
     },
     params: PackagePath,
     reply: PackageDetail,
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403], 404: refusals[404] },
+    refusals: refusalsOf(400, 401, 403, 404),
     handler: async ({ ctx, params, request }) => {
       const opened = await enterByPassword(ctx, request, params.packageId)
       return {
@@ -196,13 +196,7 @@ export const packageOperations = [
     body: json(PackageUpdate),
     status: 204,
     reply: 'empty',
-    refusals: {
-      400: refusals[400],
-      401: refusals[401],
-      403: refusals[403],
-      404: refusals[404],
-      409: refusals[409],
-    },
+    refusals: refusalsOf(400, 401, 403, 404, 409),
     errors: inOurWords,
     handler: async ({ ctx, params, body, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
@@ -226,7 +220,7 @@ export const packageOperations = [
     params: PackagePath,
     status: 204,
     reply: 'empty',
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     handler: async ({ ctx, params, request, reply }) => {
       const opened = await enterPackage(ctx, request, params.packageId)
       requireActive(opened)
@@ -248,7 +242,7 @@ export const packageOperations = [
     params: PackagePath,
     status: 204,
     reply: 'empty',
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(401, 403, 404, 409),
     handler: async ({ ctx, params, reply }) => {
       const { ctx: acting, space } = await openDelivery(ctx, params.packageId)
       // One that a fault interrupted goes on.

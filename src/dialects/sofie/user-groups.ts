@@ -13,7 +13,7 @@ import { addMembers, getGroup, listMembers, removeMembers, setMembers } from '#c
 import { findPrincipals, isAccountKind } from '#core/principals.ts'
 import type { SystemRight } from '#core/roles.ts'
 import { json } from '#http/request-body.ts'
-import { errorTable, op, refusals, refuse, Refused, wrongField, type Refusal } from './errors.ts'
+import { errorTable, op, refusalsOf, refuse, Refused, wrongField, type Refusal } from './errors.ts'
 import { parseFilter } from './filter.ts'
 import { permissionRights } from './permissions.ts'
 import {
@@ -98,7 +98,7 @@ const groupOperations = [
     summary: 'List user groups',
     query: FilteredPageQuery,
     reply: page(UserGroup, 'Groups, newest first.'),
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403] },
+    refusals: refusalsOf(400, 401, 403),
     handler: async ({ ctx, query }) => {
       const condition = query.$filter === undefined ? undefined : parseFilter(query.$filter, 'group')
       const { total, rows } = await findGroups(ctx, { condition, ...readPage(query) })
@@ -116,7 +116,7 @@ const groupOperations = [
     body: json(UserGroupCreate),
     status: 201,
     reply: Created,
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403], 409: refusals[409] },
+    refusals: refusalsOf(400, 401, 403, 409),
     errors,
     handler: async ({ ctx, body }) => {
       const { id } = await createProfiledGroup(ctx, { ...readGroup(body), name: body.name })
@@ -133,7 +133,7 @@ const groupOperations = [
     summary: 'Get a user group',
     params: UserGroupPath,
     reply: UserGroupDetail,
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404] },
+    refusals: refusalsOf(401, 403, 404),
     handler: async ({ ctx, params }) => {
       const group = await getProfiledGroup(ctx, { groupId: params.userGroupId })
       return { ...presentGroup(group), createdAt: presentTime(group.createdAt) }
@@ -151,7 +151,7 @@ const groupOperations = [
     body: json(UserGroupUpdate),
     status: 204,
     reply: 'empty',
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(400, 401, 403, 404, 409),
     errors,
     handler: async ({ ctx, params, body, reply }) => {
       await updateProfiledGroup(ctx, { groupId: params.userGroupId, ...readGroup(body) })
@@ -162,7 +162,7 @@ const groupOperations = [
 
 const memberPath = '/user-groups/{userGroupId}/users'
 const memberAlias = '/userGroups/{userGroupId}/users'
-const memberRefusals = { 400: refusals[400], 401: refusals[401], 403: refusals[403], 404: refusals[404] }
+const memberRefusals = refusalsOf(400, 401, 403, 404)
 
 const memberOperations = [
   op({
@@ -237,7 +237,7 @@ const memberOperations = [
     params: MemberPath,
     status: 204,
     reply: 'empty',
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404] },
+    refusals: refusalsOf(401, 403, 404),
     handler: async ({ ctx, params: { userGroupId: groupId, userId }, reply }) => {
       const members = await listMembers(ctx, { groupId })
       const isThere = members.some(({ id, kind }) => id === userId && isUser(kind))

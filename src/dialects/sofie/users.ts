@@ -8,7 +8,7 @@ import { accountKinds, type AccountKind } from '#core/principals.ts'
 import { emptyProfile, findProfiles, type Profile, type ProfileChanges } from '#core/profiles.ts'
 import { createUser, getUser, listUsers, updateUser, type NewUser, type User as CoreUser } from '#core/users.ts'
 import { json } from '#http/request-body.ts'
-import { errorTable, op, refusals, refuse, Refused, wrongField, type Refusal } from './errors.ts'
+import { errorTable, op, refusalsOf, refuse, Refused, wrongField, type Refusal } from './errors.ts'
 import { parseIpRanges, presentIpRanges } from './ip-ranges.ts'
 import { Created, DateTime, Email, parseTime, presentTime, UserPath, Uuid } from './schemas.ts'
 
@@ -90,7 +90,7 @@ export const userOperations = [
     tag,
     summary: 'List users',
     reply: T.Object({ data: T.Array(User) }),
-    refusals: { 401: refusals[401], 403: refusals[403] },
+    refusals: refusalsOf(401, 403),
     handler: async ({ ctx }) => {
       const { rows } = await listUsers(ctx, { kinds, limit: Number.MAX_SAFE_INTEGER })
       return { data: await presentUsers(ctx, rows) }
@@ -106,7 +106,7 @@ export const userOperations = [
     body: json(UserCreate),
     status: 201,
     reply: Created,
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403], 409: refusals[409] },
+    refusals: refusalsOf(400, 401, 403, 409),
     errors,
     handler: async ({ ctx, body }) => {
       const { username: login, password, sendResetPasswordToken = false } = body
@@ -130,7 +130,7 @@ export const userOperations = [
     summary: 'Get a user',
     params: UserPath,
     reply: User,
-    refusals: { 401: refusals[401], 403: refusals[403], 404: refusals[404] },
+    refusals: refusalsOf(401, 403, 404),
     handler: async ({ ctx, params }) => {
       const [shown] = await presentUsers(ctx, [await getOrdinary(ctx, params.userId)])
       return shown!
@@ -147,7 +147,7 @@ export const userOperations = [
     body: json(UserUpdate),
     status: 204,
     reply: 'empty',
-    refusals: { 400: refusals[400], 401: refusals[401], 403: refusals[403], 404: refusals[404], 409: refusals[409] },
+    refusals: refusalsOf(400, 401, 403, 404, 409),
     errors,
     handler: async ({ ctx, params, body, reply }) => {
       const { username: login, password, clearExpireAt = false } = body
