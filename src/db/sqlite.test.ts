@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Database } from './database.ts'
+import { openDatabase } from './open.ts'
 import { openSqlite } from './sqlite.ts'
 
 let folder = ''
@@ -32,6 +34,32 @@ describe.skipIf(process.env.TEST_DATABASE_URL)('openSqlite', () => {
     expect((await all.execute(database.read)).rows).toEqual(changed)
     await database.transaction(async tx => expect((await all.execute(tx)).rows).toEqual(changed))
     await database.close()
+  })
+
+  test('an id is given once, also among several processes, failed transactions and failed commits', async () => {
+    const file = join(folder, 'a.db')
+    await (await openDatabase({ url: file })).close()
+    const servers = [openSqlite(file), openSqlite(file)]
+    const given: number[] = []
+    const draw = async (database: Database, n: number) =>
+      database
+        .transaction(async tx => {
+          const ids = await database.nextIds(tx, 1 + (n % 3))
+          if (n % 4 === 1) throw new Error('changed his mind')
+          // Fails with the commit, and takes all with it that came along.
+          if (n % 50 === 3) await sql`pragma defer_foreign_keys = on`.execute(tx)
+          if (n % 50 === 3) await sql`insert into node_total ("nodeId") values (-1)`.execute(tx)
+          return ids
+        })
+        .then(ids => given.push(...ids))
+        .catch(() => {})
+    for (let round = 0; round < 20; round += 1) {
+      const works = Array.from({ length: 10 }, (_, n) => draw(servers[n % 2]!, round * 10 + n))
+      await Promise.all(works)
+    }
+    expect(given.length).toBeGreaterThan(100)
+    expect(new Set(given).size).toBe(given.length)
+    await Promise.all(servers.map(server => server.close()))
   })
 
   test('what somebody else commits is seen in the next go, and by requests that come in later', async () => {

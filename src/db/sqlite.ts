@@ -12,7 +12,7 @@ import {
   type QueryResult,
 } from 'kysely'
 import { DatabaseBusy, DatabaseFull, type Database, type Tx } from './database.ts'
-import { answerDirectly, prepared } from './prepared.ts'
+import { answerDirectly } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 /** How long a transaction waits for those of other processes. */
@@ -40,20 +40,21 @@ export function openSqlite(file: string): Database {
   const snapshot = new Snapshot(reader, () => reading.followSchema())
   const writing = new Connection(writer)
   const tx = kyselyOver(writing) as Tx // the only connection that writes
+  const ids = new IdSequence(writing)
   const groups = new GroupCommit(writer, tx, {
     begun: () => writing.followSchema(),
-    committed: () => snapshot.end(),
+    committing: () => ids.store(),
+    ended: () => {
+      ids.forget()
+      snapshot.end()
+    },
   })
   return {
     engine: 'sqlite',
     read: kyselyOver(reading, () => snapshot.state()),
     readTogether: () => snapshot.share(),
     transaction: work => groups.run(work),
-    async nextIds(tx, count) {
-      const [sequence] = await advanceSequence(tx, { count })
-      const value = sequence?.value ?? 0
-      return Array.from({ length: count }, (_, n) => value - count + 1 + n)
-    },
+    nextIds: async (_tx, count) => ids.draw(count),
     lock: async () => {}, // the writer is alone anyway
     async scrub() {
       snapshot.end() // an open snapshot would keep the log from being reset
@@ -75,13 +76,40 @@ export function openSqlite(file: string): Database {
   }
 }
 
-const advanceSequence = prepared<{ count: number }, { value: number }>((db, arg) =>
-  db
-    .updateTable('id_sequence')
-    .set(eb => ({ value: eb('value', '+', arg('count')) }))
-    .where('name', '=', 'node')
-    .returning('value'),
-)
+/**
+ * The ids of everything that has one. The transactions of one commit draw from memory and write the sequence once; what a failed
+ * one has drawn is skipped.
+ */
+class IdSequence {
+  readonly #writer: Connection
+  #last: number | undefined
+
+  constructor(writer: Connection) {
+    this.#writer = writer
+  }
+
+  draw(count: number): number[] {
+    const last = this.#last ?? this.#load()
+    this.#last = last + count
+    return Array.from({ length: count }, (_, n) => last + 1 + n)
+  }
+
+  /** To be called ahead of the commit. */
+  store(): void {
+    if (this.#last === undefined) return
+    this.#writer.run(`update id_sequence set value = max(value, ?) where name = 'node'`, [this.#last])
+  }
+
+  /** To be called when the transaction has ended, either way: others draw too. */
+  forget(): void {
+    this.#last = undefined
+  }
+
+  #load(): number {
+    const [row] = this.#writer.run(`select value from id_sequence where name = 'node'`, []).rows as { value: number }[]
+    return row?.value ?? 0
+  }
+}
 
 /**
  * What is read in one go is read from one state of the database: the begin and end of a state, whose locks cost more than most
@@ -144,6 +172,13 @@ interface Work {
   reject: (reason: unknown) => void
 }
 
+interface GroupHooks {
+  begun: () => void
+  committing: () => void
+  /** Committed or rolled back. */
+  ended: () => void
+}
+
 /**
  * Puts transactions that arrive together into one commit, so that they share one fsync. Each has a savepoint of its own:
  * one that fails takes nobody with it. Answers go out after the commit.
@@ -151,13 +186,13 @@ interface Work {
 class GroupCommit {
   readonly #connection: DatabaseSync
   readonly #tx: Tx
-  readonly #on: { begun: () => void; committed: () => void }
+  readonly #on: GroupHooks
   readonly #savepoint: StatementSync
   readonly #release: StatementSync
   #queue: Work[] = []
   #draining: Promise<void> | undefined
 
-  constructor(connection: DatabaseSync, tx: Tx, on: { begun: () => void; committed: () => void }) {
+  constructor(connection: DatabaseSync, tx: Tx, on: GroupHooks) {
     this.#connection = connection
     this.#tx = tx
     this.#on = on
@@ -192,13 +227,17 @@ class GroupCommit {
         const outcome = await this.#runOne(work, group.length > 1)
         if (outcome) done.push({ work, value: outcome.value })
       }
-      if (this.#connection.isTransaction) this.#connection.exec('commit')
-      this.#on.committed()
+      if (this.#connection.isTransaction) {
+        this.#on.committing()
+        this.#connection.exec('commit')
+      }
     } catch (error) {
       // The engine gave up the whole group (full disk, I/O error): nobody in it has been answered yet.
       if (this.#connection.isTransaction) this.#connection.exec('rollback')
       for (const work of group) work.reject(translate(error))
       return
+    } finally {
+      this.#on.ended()
     }
     for (const { work, value } of done) work.resolve(value)
   }

@@ -22,21 +22,29 @@ interface Ring {
 
 /**
  * Opens the file, or with `create` makes it if there is none: only for the first start. A change of the file by another
- * process is noticed before the next seal. Throws an Error that names the file when it is missing or malformed.
+ * process is noticed in the next turn of the event loop. Throws an Error that names the file when it is missing or malformed.
  */
 export async function openKeyRing(file: string, { create }: { create: boolean }): Promise<KeyRing> {
   if (create) await createRing(file)
   let ring = parseRing(file, await readFile(file, 'utf8').catch(error => fail(file, 'cannot be read', error)))
   let stamp = stampOf(file)
 
-  const refresh = () => {
+  let isFresh = false
+
+  const look = () => {
     const now = stampOf(file)
     if (now === stamp) return
     ring = parseRing(file, readFileSync(file, 'utf8'))
     stamp = now
   }
+  const refresh = () => {
+    if (isFresh) return
+    look()
+    isFresh = true // many seals of one turn look at the file once
+    setImmediate(() => (isFresh = false))
+  }
   const keyOf = (name: string) => {
-    if (!ring.keys.has(name)) refresh()
+    if (!ring.keys.has(name)) look()
     return ring.keys.get(name)
   }
   return {
