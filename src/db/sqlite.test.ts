@@ -62,6 +62,39 @@ describe.skipIf(process.env.TEST_DATABASE_URL)('openSqlite', () => {
     await Promise.all(servers.map(server => server.close()))
   })
 
+  test('of transactions that share a commit, whoever fails fails alone, and the others count once', async () => {
+    const file = join(folder, 'a.db')
+    const database = openSqlite(file)
+    await database.transaction(tx => sql`create table thing (id integer primary key)`.execute(tx))
+    const add = (id: number, outcome: 'stays' | 'fails') =>
+      database.transaction(async tx => {
+        await sql`insert into thing values (${id})`.execute(tx)
+        if (outcome === 'fails') throw new Error(`changed his mind about ${id}`)
+        return id
+      })
+    const kept: number[] = []
+    // Groups without a failure follow groups with some: which way a group is run depends on the one before.
+    for (const [round, failing] of [[], [3], [0, 9], [], [], [7], []].entries()) {
+      const ids = Array.from({ length: 10 }, (_, n) => round * 10 + n)
+      const fails = (id: number) => failing.includes(id % 10)
+      const outcomes = await Promise.allSettled(ids.map(id => add(id, fails(id) ? 'fails' : 'stays')))
+      expect(outcomes).toEqual(
+        ids.map(id =>
+          fails(id)
+            ? { status: 'rejected', reason: new Error(`changed his mind about ${id}`) }
+            : { status: 'fulfilled', value: id },
+        ),
+      )
+      kept.push(...ids.filter(id => !fails(id)))
+    }
+    const { rows } = await sql<{ id: number }>`select id from thing order by id`.execute(database.read)
+    expect(rows.map(row => row.id)).toEqual(kept)
+    // One whose failure depends on another of the same group: what he saw is what stays.
+    const taken = await Promise.allSettled([add(900, 'fails'), add(901, 'stays'), add(901, 'stays'), add(900, 'stays')])
+    expect(taken.map(one => one.status)).toEqual(['rejected', 'fulfilled', 'rejected', 'fulfilled'])
+    await database.close()
+  })
+
   test('what somebody else commits is seen in the next go, and by requests that come in later', async () => {
     const file = join(folder, 'a.db')
     const database = openSqlite(file)

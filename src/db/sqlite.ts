@@ -31,6 +31,8 @@ export function openSqlite(file: string): Database {
   writer.exec('pragma synchronous = full')
   writer.exec('pragma secure_delete = on')
   writer.exec('pragma cache_size = -16000')
+  // Savepoints keep pages as they were: in files beside the system's others they would cost more than the commit, and outlive a purge.
+  writer.exec('pragma temp_store = memory')
   // From here on waiting is ours to do: the engine's own would stop the whole process.
   writer.exec('pragma busy_timeout = 0')
   const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, readOnly: true })
@@ -172,6 +174,11 @@ interface Work {
   reject: (reason: unknown) => void
 }
 
+interface Done {
+  work: Work
+  value: unknown
+}
+
 interface GroupHooks {
   begun: () => void
   committing: () => void
@@ -180,8 +187,9 @@ interface GroupHooks {
 }
 
 /**
- * Puts transactions that arrive together into one commit, so that they share one fsync. Each has a savepoint of its own:
- * one that fails takes nobody with it. Answers go out after the commit.
+ * Puts transactions that arrive together into one commit, so that they share one fsync: one that fails takes nobody with it.
+ * Answers go out after the commit. Savepoints cost a copy of each page that a transaction touches, so a group does without until one
+ * in it fails; then it starts anew with them, and the next group has them from the beginning.
  */
 class GroupCommit {
   readonly #connection: DatabaseSync
@@ -191,6 +199,7 @@ class GroupCommit {
   readonly #release: StatementSync
   #queue: Work[] = []
   #draining: Promise<void> | undefined
+  #expectsFailures = false
 
   constructor(connection: DatabaseSync, tx: Tx, on: GroupHooks) {
     this.#connection = connection
@@ -220,13 +229,10 @@ class GroupCommit {
     const begun = await this.#begin().catch(error => ({ error }))
     // Whoever came while we waited for our turn goes along.
     const group = this.#queue.splice(0, MAX_GROUP)
-    const done: { work: Work; value: unknown }[] = []
+    let done: Done[]
     try {
       if (begun) throw begun.error
-      for (const work of group) {
-        const outcome = await this.#runOne(work, group.length > 1)
-        if (outcome) done.push({ work, value: outcome.value })
-      }
+      done = (await this.#runTogether(group)) ?? (await this.#runApart(group))
       if (this.#connection.isTransaction) {
         this.#on.committing()
         this.#connection.exec('commit')
@@ -254,6 +260,33 @@ class GroupCommit {
         await sleep(Math.random() * BEGIN_PAUSE_MS)
       }
     }
+  }
+
+  /** Undefined when it was not tried, or when somebody failed: then nothing has happened and a transaction has begun again. */
+  async #runTogether(group: readonly Work[]): Promise<Done[] | undefined> {
+    if (this.#expectsFailures || group.length === 1) return undefined
+    const done: Done[] = []
+    try {
+      for (const work of group) done.push({ work, value: await work.run(this.#tx) })
+      return done
+    } catch (error) {
+      if (!this.#connection.isTransaction) throw error
+      this.#connection.exec('rollback')
+      this.#on.ended()
+      await this.#begin()
+      return undefined
+    }
+  }
+
+  /** Those that did not fail; the others have been answered. */
+  async #runApart(group: readonly Work[]): Promise<Done[]> {
+    const done: Done[] = []
+    for (const work of group) {
+      const outcome = await this.#runOne(work, group.length > 1)
+      if (outcome) done.push({ work, value: outcome.value })
+    }
+    if (group.length > 1) this.#expectsFailures = done.length < group.length
+    return done
   }
 
   /** Undefined when the work failed and was answered; throws when the engine ended the whole transaction. */
