@@ -115,11 +115,11 @@ function combine(found: readonly GrantOnPath[], principalId: string): ActionSet 
   const sumRule = spaceGrants[0]?.sumRule ?? 'union'
   const atSpace = sum(spaceGrants, principalId, sumRule)
   if (hasAction(atSpace, 'manage')) return allActions
-  const masks = Map.groupBy(
-    found.filter(row => row.kind === 'folder'),
-    row => row.nodeId,
-  )
-  return masks.values().reduce((set, mask) => set & sum(mask, principalId, sumRule), atSpace)
+  const masks = found.filter(row => row.kind === 'folder')
+  if (masks.length === 0) return atSpace
+  return Map.groupBy(masks, row => row.nodeId)
+    .values()
+    .reduce((set, mask) => set & sum(mask, principalId, sumRule), atSpace)
 }
 
 function sum(rows: readonly GrantOnPath[], principalId: string, rule: 'union' | 'own-first'): ActionSet {

@@ -264,14 +264,23 @@ export async function insertSegmentRow(
 export type SegmentRow = Pick<
   Selectable<SegmentTable>,
   'id' | 'startByte' | 'sizeBytes' | 'usedBytes' | 'inlineBytes'
-> &
-  Pick<Selectable<BlobTable>, 'encryption'>
+> & {
+  /** Null for inline bytes, which are always encrypted: small contents need no second look-up. */
+  encryption: Selectable<BlobTable>['encryption'] | null
+}
 
 const segmentsOfBlob = prepared<{ blobId: string }, SegmentRow>((db, arg) =>
   db
     .selectFrom('segment')
-    .innerJoin('blob', 'blob.id', 'segment.blobId')
-    .select(['segment.id', 'startByte', 'segment.sizeBytes', 'usedBytes', 'inlineBytes', 'encryption'])
+    .select(['id', 'startByte', 'sizeBytes', 'usedBytes', 'inlineBytes'])
+    .select(eb =>
+      eb
+        .case()
+        .when('inlineBytes', 'is', null)
+        .then(eb.selectFrom('blob').select('encryption').whereRef('blob.id', '=', 'segment.blobId'))
+        .end()
+        .as('encryption'),
+    )
     .where('blobId', '=', arg('blobId'))
     .orderBy('startByte'),
 )

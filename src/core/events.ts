@@ -1,6 +1,7 @@
 /** Facts for the audit log. Each is written in the transaction of what it tells, with the jobs that follow from it. */
-import { prepared } from '#db/prepared.ts'
-import type { Ctx, TxCtx } from './ctx.ts'
+import type { Tx } from '#db/database.ts'
+import { prepared, preparedInsert } from '#db/prepared.ts'
+import type { Actor, Ctx, TxCtx } from './ctx.ts'
 import type { DomainError } from './errors.ts'
 import { enqueueFollowUps } from './jobs.ts'
 
@@ -83,93 +84,105 @@ export interface DomainEvent {
   facts?: Record<string, string | number | boolean | null | readonly (string | number)[]>
 }
 
-const nextSpaceTime = prepared<{ id: number; now: number }, { lastLogAt: number }>((db, arg) =>
-  db
-    .updateTable('space')
-    .set(eb => ({
-      lastLogAt: eb
-        .case()
-        .when('lastLogAt', '>=', arg('now'))
-        .then(eb('lastLogAt', '+', 1))
-        .else(arg('now'))
-        .end(),
-    }))
-    .where('id', '=', arg('id'))
-    .returning('lastLogAt'),
+const nextSpaceTimes = prepared<{ id: number; now: number; count: number; lastOfNow: number }, { lastLogAt: number }>(
+  (db, arg) =>
+    db
+      .updateTable('space')
+      .set(eb => ({
+        lastLogAt: eb
+          .case()
+          .when('lastLogAt', '>=', arg('now'))
+          .then(eb('lastLogAt', '+', arg('count')))
+          .else(arg('lastOfNow'))
+          .end(),
+      }))
+      .where('id', '=', arg('id'))
+      .returning('lastLogAt'),
 )
+
+/**
+ * Times for that many entries of the space's log, each 1 ms after the one before, the first at max(now, last + 1 ms). Answers the
+ * first one; null where there is no such space.
+ */
+async function drawSpaceTimes(db: Tx, spaceId: number, { now, count }: { now: number; count: number }) {
+  const [row] = await nextSpaceTimes(db, { id: spaceId, now, count, lastOfNow: now + count - 1 })
+  return row ? row.lastLogAt - count + 1 : null
+}
 
 /** A time for an entry of the space's log, later than every one before: max(now, last + 1 ms). */
-export async function drawSpaceTime(ctx: TxCtx, spaceId: number): Promise<number | null> {
-  const [row] = await nextSpaceTime(ctx.db, { id: spaceId, now: ctx.clock() })
-  return row?.lastLogAt ?? null
-}
+export const drawSpaceTime = (ctx: TxCtx, spaceId: number): Promise<number | null> =>
+  drawSpaceTimes(ctx.db, spaceId, { now: ctx.clock(), count: 1 })
 
-type EventRow = {
-  tenantId: string
-  type: string
-  outcome: 'done' | 'refused'
-  at: number
-  actorId: string
-  actorName: string
-  impersonatorId: string | null
-  impersonatorName: string | null
-  client: string
-  address: string
-  requestId: string
-  spaceId: number | null
-  spaceTime: number | null
-  subject1: string | null
-  subject2: string | null
-  facts: string | null
-}
-
-const insertEvent = prepared<EventRow, never>((db, arg) =>
-  db.insertInto('event').values({
-    tenantId: arg('tenantId'),
-    type: arg('type'),
-    outcome: arg('outcome'),
-    at: arg('at'),
-    actorId: arg('actorId'),
-    actorName: arg('actorName'),
-    impersonatorId: arg('impersonatorId'),
-    impersonatorName: arg('impersonatorName'),
-    client: arg('client'),
-    address: arg('address'),
-    requestId: arg('requestId'),
-    spaceId: arg('spaceId'),
-    spaceTime: arg('spaceTime'),
-    subject1: arg('subject1'),
-    subject2: arg('subject2'),
-    facts: arg('facts'),
-  }),
-)
+const insertEvents = preparedInsert('event', [
+  'tenantId',
+  'type',
+  'outcome',
+  'at',
+  'actorId',
+  'actorName',
+  'impersonatorId',
+  'impersonatorName',
+  'client',
+  'address',
+  'requestId',
+  'spaceId',
+  'spaceTime',
+  'subject1',
+  'subject2',
+  'facts',
+])
 
 /** Longest text a client may leave in the log (user agents). */
 const MAX_CLIENT_LENGTH = 200
 
-/** Writes an event and the jobs that follow from it. Called through `ctx.emit`. */
-export async function recordEvent(ctx: TxCtx, event: DomainEvent): Promise<void> {
-  const { actor } = ctx
-  const spaceId = event.spaceId ?? null
-  await insertEvent(ctx.db, {
+/** Who did it, in answer to what, when. */
+export interface Circumstances {
+  actor: Actor
+  requestId: string
+  /** Epoch milliseconds. */
+  at: number
+}
+
+function eventRow(event: DomainEvent, { actor, requestId, at }: Circumstances, spaceTime: number | null) {
+  return {
     tenantId: actor.tenantId,
     type: event.type,
     outcome: event.outcome ?? 'done',
-    at: ctx.clock(),
+    at,
     actorId: actor.principalId,
     actorName: actor.name,
     impersonatorId: actor.impersonator?.principalId ?? null,
     impersonatorName: actor.impersonator?.name ?? null,
     client: actor.client.slice(0, MAX_CLIENT_LENGTH),
     address: actor.address,
-    requestId: ctx.requestId,
-    spaceId,
-    spaceTime: spaceId === null ? null : await drawSpaceTime(ctx, spaceId),
+    requestId,
+    spaceId: event.spaceId ?? null,
+    spaceTime,
     subject1: event.subject1 ?? null,
     subject2: event.subject2 ?? null,
     facts: event.facts ? JSON.stringify(event.facts) : null,
-  })
+  }
+}
+
+/** Writes an event and the jobs that follow from it. Called through `ctx.emit`. */
+export async function recordEvent(ctx: TxCtx, event: DomainEvent): Promise<void> {
+  const { actor, requestId } = ctx
+  const spaceId = event.spaceId ?? null
+  const spaceTime = spaceId === null ? null : await drawSpaceTime(ctx, spaceId)
+  await insertEvents(ctx.db, [eventRow(event, { actor, requestId, at: ctx.clock() }, spaceTime)])
   await enqueueFollowUps(ctx, event)
+}
+
+/** Writes events of whoever, from which no job follows. */
+export async function recordMany(db: Tx, entries: readonly { event: DomainEvent; of: Circumstances }[]): Promise<void> {
+  for (const [spaceId, inSpace] of Map.groupBy(entries, ({ event }) => event.spaceId ?? null)) {
+    const draw = { now: inSpace[0]!.of.at, count: inSpace.length }
+    const from = spaceId === null ? null : await drawSpaceTimes(db, spaceId, draw)
+    await insertEvents(
+      db,
+      inSpace.map(({ event, of }, index) => eventRow(event, of, from === null ? null : from + index)),
+    )
+  }
 }
 
 /** Records that something was refused, in a transaction of its own: the refused act itself leaves nothing. */

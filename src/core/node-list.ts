@@ -4,6 +4,7 @@ import { globMatch } from '#db/columns.ts'
 import type { Ctx } from './ctx.ts'
 import { isHiddenWithoutProof } from './gates.ts'
 import { loadMetadataOfMany } from './metadata.ts'
+import type { ReadTimes } from './reads.ts'
 import { getTotals } from './totals.ts'
 import type { Place, TopEntry } from './vfs.ts'
 
@@ -23,7 +24,7 @@ export interface ListQuery extends ListFilter {
 }
 
 /** One entry. Spaces are folders here. Times are epoch milliseconds. */
-export interface ListedNode {
+export interface ListedNode extends ReadTimes {
   id: number
   kind: 'folder' | 'file'
   name: string
@@ -33,8 +34,6 @@ export interface ListedNode {
   storedAt: number | null
   writeStartedAt: number | null
   writeEndedAt: number | null
-  firstReadAt: number | null
-  lastReadAt: number | null
   metadata?: Readonly<Record<string, string>>
 }
 
@@ -108,11 +107,14 @@ async function count(ctx: Ctx, where: Condition): Promise<number> {
   return Number(rows[0]?.total ?? 0)
 }
 
+const withVersion = sql`left join version on version.id = node."currentVersionId"
+  left join version_read on version_read."versionId" = node."currentVersionId"`
+
 /** What each order compares. */
 const sortKeys = {
   size: sql`version."sizeBytes"`,
   stored: sql`version."createdAt"`,
-  read: sql`version."lastReadAt"`,
+  read: sql`version_read."lastReadAt"`,
   expires: sql`node."expiresAt"`,
 } as const
 
@@ -128,8 +130,8 @@ async function selectPage(
   const { rows } = await sql<ListedNode>`
     select node.id, case node.kind when 'file' then 'file' else 'folder' end as kind, node.name, version.id as "versionId",
       version."sizeBytes", version."mediaType", version."createdAt" as "storedAt", version."writeStartedAt",
-      version."writeEndedAt", version."firstReadAt", version."lastReadAt"
-    from (${page}) page join node on node.id = page.id left join version on version.id = node."currentVersionId"
+      version."writeEndedAt", version_read."firstReadAt", version_read."lastReadAt"
+    from (${page}) page join node on node.id = page.id ${withVersion}
     order by ${order}`.execute(ctx.db)
   return rows
 }
@@ -148,7 +150,7 @@ function pageByValue(
   { sort, direction, offset, limit }: ListQuery & { sort: keyof typeof sortKeys },
 ) {
   const order = direction === 'asc' ? sql`asc` : sql`desc`
-  return sql`select node.id from node left join version on version.id = node."currentVersionId"
+  return sql`select node.id from node ${withVersion}
     where node.id in (select id from node where ${where})
     order by ${rank(sort)} ${order}, node.name ${order}
     limit ${limit} offset ${offset}`

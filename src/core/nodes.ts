@@ -1,6 +1,6 @@
 /** Places in the tree: reading them, and making, renaming and changing folders and files. */
 import type { Selectable } from 'kysely'
-import { prepared, remembered } from '#db/prepared.ts'
+import { prepared, remembered, type Build } from '#db/prepared.ts'
 import type { NodeTable } from '#db/schema.ts'
 import { TransactionLost } from '#db/database.ts'
 import { authorize } from './access.ts'
@@ -71,13 +71,21 @@ export async function getContainer(ctx: Ctx, nodeId: number): Promise<Node & { s
   return { ...node, spaceId: node.spaceId }
 }
 
-const childByKey = remembered<{ parentId: number; nameKey: string }, Node>((db, arg) =>
-  db.selectFrom('node').selectAll().where('parentId', '=', arg('parentId')).where('nameKey', '=', arg('nameKey')),
-)
+const childQuery: Build<{ parentId: number; nameKey: string }, Node> = (db, arg) =>
+  db.selectFrom('node').selectAll().where('parentId', '=', arg('parentId')).where('nameKey', '=', arg('nameKey'))
+
+const childByKey = prepared(childQuery)
+const stepByKey = remembered(childQuery)
 
 /** The live or reserved child of that name. */
 export async function findChild(ctx: Ctx, parentId: number, key: string): Promise<Node | undefined> {
   const [child] = await childByKey(ctx.db, { parentId, nameKey: key })
+  return child
+}
+
+/** The same for a step on a way further down, which many requests take. */
+export async function findStep(ctx: Ctx, parentId: number, key: string): Promise<Node | undefined> {
+  const [child] = await stepByKey(ctx.db, { parentId, nameKey: key })
   return child
 }
 

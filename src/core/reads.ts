@@ -1,24 +1,24 @@
 /** Notes who read what: first and last read of a version and an event each, written in batches beside the requests. */
+import { sql } from 'kysely'
+import { numberRows, type Engine } from '#db/columns.ts'
+import type { Tx } from '#db/database.ts'
 import { prepared } from '#db/prepared.ts'
-import type { Actor, Ctx, Deps, TxCtx } from './ctx.ts'
+import type { Ctx, Deps } from './ctx.ts'
+import { recordMany, type Circumstances } from './events.ts'
 
 /** A read is written at the latest after so long. */
 const FLUSH_AFTER_MS = 200
-/** Rows per insert: well below the engines' limits on parameters. */
-const ROWS_PER_INSERT = 200
 
 export interface Read {
-  actor: Actor
-  requestId: string
   spaceId: number | null
   nodeId: number
   versionId: number
-  at: number
+  of: Circumstances
 }
 
 /** Collects reads of one process. `flush` writes what there is; `close` does so for the last time. */
 export interface ReadLog {
-  note(ctx: Ctx, read: Pick<Read, 'spaceId' | 'nodeId' | 'versionId'>): void
+  note(ctx: Ctx, read: Omit<Read, 'of'>): void
   flush(): Promise<void>
   close(): Promise<void>
 }
@@ -47,8 +47,9 @@ export function openReadLog(deps: Omit<Deps, 'reads'>, onError: (error: unknown)
     return writing
   }
   return {
-    note(ctx, read) {
-      waiting.push({ ...read, actor: ctx.actor, requestId: ctx.requestId, at: ctx.clock() })
+    note(ctx, { spaceId, nodeId, versionId }) {
+      const of = { actor: ctx.actor, requestId: ctx.requestId, at: ctx.clock() }
+      waiting.push({ spaceId, nodeId, versionId, of })
       timer ??= setTimeout(() => void flush(), FLUSH_AFTER_MS)
     },
     flush,
@@ -59,68 +60,45 @@ export function openReadLog(deps: Omit<Deps, 'reads'>, onError: (error: unknown)
 /** While the database is away, so many reads are remembered; older ones are lost. */
 const MAX_WAITING = 100_000
 
-const noteTimes = prepared<{ id: number; first: number; last: number }, never>((db, arg) =>
-  db
-    .updateTable('version')
-    .set(eb => ({ firstReadAt: eb.fn.coalesce('firstReadAt', eb.val(arg('first'))), lastReadAt: arg('last') }))
-    .where('id', '=', arg('id')),
+/** When a version was read first and last, in epoch milliseconds; null for one that nobody has read yet. */
+export interface ReadTimes {
+  firstReadAt: number | null
+  lastReadAt: number | null
+}
+
+const timesOf = prepared<{ versionId: number }, ReadTimes>((db, arg) =>
+  db.selectFrom('version_read').select(['firstReadAt', 'lastReadAt']).where('versionId', '=', arg('versionId')),
 )
 
-async function writeBatch(deps: Omit<Deps, 'reads'>, batch: readonly Read[]): Promise<void> {
-  await deps.database.transaction(async db => {
-    for (const [versionId, reads] of Map.groupBy(batch, read => read.versionId)) {
-      const times = reads.map(read => read.at)
-      await noteTimes(db, { id: versionId, first: Math.min(...times), last: Math.max(...times) })
-    }
-    for (const [spaceId, reads] of Map.groupBy(batch, read => read.spaceId)) {
-      const from = spaceId === null ? null : await drawSpaceTimes(db, spaceId, reads)
-      const rows = reads.map((read, index) => eventRow(read, from === null ? null : from + index))
-      for (let start = 0; start < rows.length; start += ROWS_PER_INSERT) {
-        await db
-          .insertInto('event')
-          .values(rows.slice(start, start + ROWS_PER_INSERT))
-          .execute()
-      }
-    }
+/** Asks for no right: the caller has found the version. */
+export async function loadReadTimes(ctx: Ctx, versionId: number): Promise<ReadTimes> {
+  const [times] = await timesOf(ctx.db, { versionId })
+  return times ?? { firstReadAt: null, lastReadAt: null }
+}
+
+async function writeBatch({ database }: Pick<Deps, 'database'>, batch: readonly Read[]): Promise<void> {
+  await database.transaction(async db => {
+    await noteTimes(db, database.engine, batch)
+    await recordMany(
+      db,
+      batch.map(({ spaceId, nodeId, versionId, of }) => ({
+        event: { type: 'version.read', spaceId, subject1: `node:${nodeId}`, subject2: `version:${versionId}` },
+        of,
+      })),
+    )
   })
 }
 
-/** The first of as many log times of the space as there are reads. */
-async function drawSpaceTimes(db: TxCtx['db'], spaceId: number, reads: readonly Read[]): Promise<number | null> {
-  const now = reads[0]?.at ?? 0
-  const row = await db
-    .updateTable('space')
-    .set(eb => ({
-      lastLogAt: eb
-        .case()
-        .when('lastLogAt', '>=', now)
-        .then(eb('lastLogAt', '+', reads.length))
-        .else(now + reads.length - 1)
-        .end(),
-    }))
-    .where('id', '=', spaceId)
-    .returning('lastLogAt')
-    .executeTakeFirst()
-  return row ? row.lastLogAt - reads.length + 1 : null
-}
-
-function eventRow(read: Read, spaceTime: number | null) {
-  const { actor } = read
-  return {
-    tenantId: actor.tenantId,
-    type: 'version.read',
-    outcome: 'done' as const,
-    at: read.at,
-    actorId: actor.principalId,
-    actorName: actor.name,
-    impersonatorId: actor.impersonator?.principalId ?? null,
-    impersonatorName: actor.impersonator?.name ?? null,
-    client: actor.client.slice(0, 200),
-    address: actor.address,
-    requestId: read.requestId,
-    spaceId: read.spaceId,
-    spaceTime,
-    subject1: `node:${read.nodeId}`,
-    subject2: `version:${read.versionId}`,
+/** First and last read of the versions, in the order of their ids: rows of one page follow each other. */
+async function noteTimes(db: Tx, engine: Engine, batch: readonly Read[]): Promise<void> {
+  const times = new Map<number, { id: number; first: number; last: number }>()
+  for (const { versionId, of } of batch) {
+    const { first, last } = times.get(versionId) ?? { first: of.at, last: of.at }
+    times.set(versionId, { id: versionId, first: Math.min(first, of.at), last: Math.max(last, of.at) })
   }
+  const rows = [...times.values()].toSorted((one, other) => one.id - other.id)
+  await sql`
+    insert into version_read ("versionId", "firstReadAt", "lastReadAt")
+    select seen.id, seen.first, seen.last from ${numberRows(engine, ['id', 'first', 'last'], rows)} as seen where true
+    on conflict ("versionId") do update set "lastReadAt" = excluded."lastReadAt"`.execute(db)
 }

@@ -124,8 +124,6 @@ export async function insertVersion(ctx: TxCtx, input: NewVersion): Promise<Vers
     ...notDeleted,
     releasedAt: null,
     releasedBy: null,
-    firstReadAt: null,
-    lastReadAt: null,
     purgedAt: null,
   }
   await insertVersionRow(ctx.db, version)

@@ -8,7 +8,7 @@ import type { Ctx } from './ctx.ts'
 import { DomainError } from './errors.ts'
 import { isHiddenWithoutProof } from './gates.ts'
 import { nameKey, numberedName } from './names.ts'
-import { findChild, getNodeRow, type Node } from './nodes.ts'
+import { findChild, findStep, getNodeRow, type Node } from './nodes.ts'
 import { pathOf } from './node-paths.ts'
 import { recordRefusal } from './events.ts'
 import { actions, hasAction, noActions, type Action, type ActionSet } from './permissions.ts'
@@ -92,7 +92,8 @@ export async function resolvePath(ctx: Ctx, segments: readonly string[]): Promis
   let parent: Place | undefined = undefined
   let depth = 0
   for (; depth < segments.length; depth += 1) {
-    const next = await step(ctx, nearest, segments[depth]!)
+    const find = depth === segments.length - 1 ? findChild : findStep
+    const next = await step(ctx, nearest, segments[depth]!, find)
     if (!next) break
     parent = nearest
     nearest = next
@@ -135,13 +136,13 @@ export async function requireAllowed(
   throw new DomainError('forbidden', { action: wanted })
 }
 
-async function step(ctx: Ctx, from: Place, name: string): Promise<Place | undefined> {
+async function step(ctx: Ctx, from: Place, name: string, find: typeof findChild): Promise<Place | undefined> {
   if (from.kind === 'top') {
     const entry = from.spaces.find(space => space.name === name)
     return entry && { kind: 'node', node: entry.node, space: entry.space }
   }
   if (from.node.kind === 'file') return undefined
-  const child = await findChild(ctx, from.node.id, nameKey(name, from.space.caseRule))
+  const child = await find(ctx, from.node.id, nameKey(name, from.space.caseRule))
   if (!child || child.state !== 'live') return undefined
   if (child.spaceId === from.space.id && !(child.kind === 'file' && from.space.clientEncryption)) {
     return { kind: 'node', node: child, space: from.space }

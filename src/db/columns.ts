@@ -50,3 +50,21 @@ export function oneOf(engine: Engine, column: RawBuilder<unknown>, ids: readonly
   if (engine === 'sqlite') return sql`${column} in (select value from json_each(${JSON.stringify(ids)}))`
   return sql`${column} = any(${ids}::bigint[])`
 }
+
+/**
+ * Rows of whole numbers as a table to join with. They travel as one parameter on one engine and one for each column on the other,
+ * so that the statement stays the same however many there are.
+ */
+export function numberRows<C extends string>(
+  engine: Engine,
+  columns: readonly C[],
+  rows: readonly Readonly<Record<C, number>>[],
+): RawBuilder<unknown> {
+  if (engine === 'sqlite') {
+    const fields = columns.map((name, at) => sql`value ->> ${sql.lit(at)} as ${sql.ref(name)}`)
+    const values = JSON.stringify(rows.map(row => columns.map(name => row[name])))
+    return sql`(select ${sql.join(fields)} from json_each(${values}))`
+  }
+  const lists = columns.map(name => sql`unnest(${rows.map(row => row[name])}::bigint[]) as ${sql.ref(name)}`)
+  return sql`(select ${sql.join(lists)})`
+}

@@ -69,10 +69,19 @@ async function fillOld(database: Database): Promise<void> {
         ${`ÄS${id}`}, 1, 's', 'live', 0, 0, 0, 'p', 0, 'p')`.execute(tx)
       await sql`insert into space values (${id}, ${`s${id}`}, ${policy(delivery)})`.execute(tx)
     }
+    await sql`insert into blob (id, "tenantId", encryption, "sizeBytes", "createdAt")
+      values ('b', 't', 'frames-1', 0, 0)`.execute(tx)
+    for (const [id, first, last] of [
+      [10, 5, 7],
+      [11, null, null],
+    ] as const)
+      await sql`insert into version (id, "tenantId", "nodeId", "chainId", "blobId", "sizeBytes", sha256, "mediaType",
+        "createdAt", "createdBy", "writeStartedAt", "writeEndedAt", screening, "firstReadAt", "lastReadAt")
+        values (${id}, 't', 2, 10, 'b', 0, '', '', ${id}, 'p', 0, 0, 'clean', ${first}, ${last})`.execute(tx)
   })
 }
 
-test('a database of an earlier version keeps its deliveries, spaces and administrators', async () => {
+test('a database of an earlier version keeps its deliveries, spaces, administrators and reads', async () => {
   const { fill, reopen, drop } = await oldDatabase()
   try {
     await bringTo(fill, '0002-documents')
@@ -90,6 +99,9 @@ test('a database of an earlier version keeps its deliveries, spaces and administ
     expect(await database.read.selectFrom('space_text').selectAll().orderBy('nodeId').execute()).toMatchObject([
       { nodeId: 2, labelFold: 'äs2' },
       { nodeId: 3, labelFold: 'äs3' },
+    ])
+    expect(await database.read.selectFrom('version_read').selectAll().execute()).toEqual([
+      { versionId: 10, firstReadAt: 5, lastReadAt: 7 },
     ])
     await database.close()
   } finally {

@@ -1,5 +1,5 @@
 /** Queries of the hot paths: built and compiled once, then run with their arguments put in place. */
-import { CompiledQuery, type Compilable, type Kysely } from 'kysely'
+import { CompiledQuery, type Compilable, type Insertable, type Kysely } from 'kysely'
 import type { Schema } from './schema.ts'
 
 class Placeholder {
@@ -26,12 +26,10 @@ export function answerDirectly(db: Kysely<Schema>, connection: Direct): void {
   direct.set(db, connection)
 }
 
-type Build<A, R> = (db: Kysely<Schema>, arg: Argument<A>) => Compilable<R>
+/** Describes a query once: `arg('x')` stands for the value of `x` in each call. */
+export type Build<A, R> = (db: Kysely<Schema>, arg: Argument<A>) => Compilable<R>
 
-/**
- * `build` describes the query once; `arg('x')` stands for the value of `x` in each call. Building it anew each time would
- * cost seven times as much.
- */
+/** A query that is built and compiled once. Doing so each time would cost seven times as much. */
 export const prepared = <A extends object, R>(build: Build<A, R>) => prepare(build, false)
 
 /**
@@ -40,57 +38,101 @@ export const prepared = <A extends object, R>(build: Build<A, R>) => prepare(bui
  */
 export const remembered = <A extends object, R>(build: Build<A, R>) => prepare(build, true)
 
-function prepare<A extends object, R>(build: Build<A, R>, remember: boolean) {
-  const plans = new WeakMap<object, Plan<A, R>>()
-  const memories = new WeakMap<object, Memory<R>>()
-  const planOf = (db: Kysely<Schema>): Plan<A, R> => {
-    const { adapter } = db.getExecutor()
-    const known = plans.get(adapter)
-    if (known) return known
-    // The marker travels through Kysely as an opaque value and comes out in `parameters`.
-    const query = build(db, name => new Placeholder(name) as unknown as A[typeof name]).compile()
-    const slots = query.parameters.map(value => (value instanceof Placeholder ? (value.name as keyof A) : undefined))
-    const plan = { query, slots, named: [...new Set(slots.filter(name => name !== undefined))] }
-    plans.set(adapter, plan)
-    return plan
-  }
-  const memoryOf = (db: Kysely<Schema>, state: number): Memory<R> => {
-    const known = memories.get(db)
-    if (known?.state === state && known.answers.size < MAX_REMEMBERED) return known
-    const fresh = { state, answers: new Map<unknown, R[]>() }
-    memories.set(db, fresh)
-    return fresh
-  }
-  return async (db: Kysely<Schema>, args: A): Promise<R[]> => {
-    const { query, slots, named } = planOf(db)
-    const connection = direct.get(db)
-    const fill = () => slots.map((name, at) => (name === undefined ? query.parameters[at] : args[name]))
-    if (!connection) return (await db.executeQuery<R>({ ...query, parameters: fill() })).rows
-    const ask = () => connection.run(query.sql, fill()) as R[] // what the query was built to answer
-    if (!remember || !connection.state) return ask()
-    const { answers } = memoryOf(db, connection.state())
-    const key = keyOf(args, named)
-    const known = answers.get(key)
-    if (known) return known
-    const rows = ask()
-    answers.set(key, rows)
-    for (const row of rows) Object.freeze(row)
-    Object.freeze(rows)
-    return rows
+/** Rows per statement over a pool: well below the limit on parameters. */
+const ROWS_PER_INSERT = 200
+
+/**
+ * Rows into a table, all with the same columns. A direct connection takes them one by one, as to build a long statement costs more
+ * than to run a short one often; over a pool, where each statement is a journey, many go at a time.
+ */
+export function preparedInsert<T extends keyof Schema, C extends keyof Insertable<Schema[T]> & string>(
+  table: T,
+  columns: readonly C[],
+) {
+  type Row = Pick<Insertable<Schema[T]>, C>
+  const insertOne = prepared<Row, never>((db, arg) => {
+    const values = Object.fromEntries(columns.map(name => [name, arg(name)]))
+    return db.insertInto(table).values(values as Insertable<Schema[T]>) // all columns that the caller has named
+  })
+  return async (db: Kysely<Schema>, rows: readonly Row[]): Promise<void> => {
+    if (rows.length === 1 || direct.has(db)) for (const row of rows) await insertOne(db, row)
+    else
+      for (let start = 0; start < rows.length; start += ROWS_PER_INSERT) {
+        const some = rows.slice(start, start + ROWS_PER_INSERT)
+        await db
+          .insertInto(table)
+          .values(some as Insertable<Schema[T]>[])
+          .execute()
+      }
   }
 }
 
+/** A query as the engine takes it. */
 interface Plan<A, R> {
   query: CompiledQuery<R>
   /** The argument that each parameter takes its value from; undefined for one that is always the same. */
   slots: readonly (keyof A | undefined)[]
-  named: readonly (keyof A)[]
 }
 
-interface Memory<R> {
-  state: number
-  /** By the query's arguments. */
-  answers: Map<unknown, R[]>
+type Ask<A, R> = (args: A) => R[]
+
+function prepare<A extends object, R>(build: Build<A, R>, remember: boolean) {
+  const plans = new WeakMap<object, Plan<A, R>>()
+  const asks = new WeakMap<Kysely<Schema>, Ask<A, R>>()
+  const planOf = (db: Kysely<Schema>): Plan<A, R> => {
+    const { adapter } = db.getExecutor() // transactions have one Kysely each, but the adapter of their pool
+    const plan = plans.get(adapter) ?? compile(db, build)
+    plans.set(adapter, plan)
+    return plan
+  }
+  const askOf = (db: Kysely<Schema>): Ask<A, R> | undefined => {
+    const connection = direct.get(db)
+    if (!connection) return undefined
+    const ask = askDirectly(planOf(db), connection, remember)
+    asks.set(db, ask)
+    return ask
+  }
+  return async (db: Kysely<Schema>, args: A): Promise<R[]> => {
+    const ask = asks.get(db) ?? askOf(db)
+    if (ask) return ask(args)
+    const plan = planOf(db)
+    return (await db.executeQuery<R>({ ...plan.query, parameters: fill(plan, args) })).rows
+  }
+}
+
+function compile<A, R>(db: Kysely<Schema>, build: Build<A, R>): Plan<A, R> {
+  // The marker travels through Kysely as an opaque value and comes out in `parameters`.
+  const query = build(db, name => new Placeholder(name) as unknown as A[typeof name]).compile()
+  const slots = query.parameters.map(value => (value instanceof Placeholder ? (value.name as keyof A) : undefined))
+  return { query, slots }
+}
+
+const fill = <A, R>({ query, slots }: Plan<A, R>, args: A): unknown[] =>
+  slots.map((name, at) => (name === undefined ? query.parameters[at] : args[name]))
+
+function askDirectly<A, R>(plan: Plan<A, R>, { run, state }: Direct, remember: boolean): Ask<A, R> {
+  const ask = (args: A) => run(plan.query.sql, fill(plan, args)) as R[] // what the query was built to answer
+  return remember && state ? remembering(ask, plan, state) : ask
+}
+
+/** Gives an answer again for as long as the state of the database is the same. */
+function remembering<A, R>(ask: Ask<A, R>, { slots }: Plan<A, R>, stateOf: () => number): Ask<A, R> {
+  const named = [...new Set(slots.filter(name => name !== undefined))]
+  const answers = new Map<unknown, R[]>()
+  let state = stateOf()
+  return args => {
+    const now = stateOf()
+    if (now !== state || answers.size >= MAX_REMEMBERED) answers.clear()
+    state = now
+    const key = keyOf(args, named)
+    const known = answers.get(key)
+    if (known) return known
+    const rows = ask(args)
+    for (const row of rows) Object.freeze(row)
+    Object.freeze(rows)
+    answers.set(key, rows)
+    return rows
+  }
 }
 
 /** Most queries have one argument, which is its own key; several stand with their lengths, so that no two lists look the same. */

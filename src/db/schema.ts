@@ -43,6 +43,8 @@ export interface Schema {
   node_metadata: { nodeId: number; namespace: string; key: string; value: string }
   node_lock: NodeLockTable
   version: VersionTable
+  /** Of versions that somebody has read. */
+  version_read: { versionId: number; firstReadAt: number; lastReadAt: number }
   version_key: { versionId: number; holder: string; algorithm: string; wrappedKey: string; createdAt: number }
   deletion: {
     id: string
@@ -203,8 +205,6 @@ export interface VersionTable {
   /** What reading it back showed last. */
   integrity: Generated<'unknown' | 'ok' | 'corrupted' | 'inaccessible'>
   integrityAt: number | null
-  firstReadAt: number | null
-  lastReadAt: number | null
   /** Snapshot of where it was, kept when it is superseded or deleted: these rows are the space's bin. */
   deletedAt: number | null
   deletedBy: string | null

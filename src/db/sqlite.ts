@@ -123,14 +123,14 @@ class Snapshot {
   readonly #begin: StatementSync
   readonly #end: StatementSync
   readonly #version: StatementSync
-  readonly #begun: () => void
+  readonly #changed: () => void
   #isOpen = false
   #isShared = false
   #state = 0
 
-  /** `begun` is called whenever a state of the database was taken up. */
-  constructor(reader: DatabaseSync, begun: () => void) {
-    this.#begun = begun
+  /** `changed` is called whenever another state of the database than before was taken up. */
+  constructor(reader: DatabaseSync, changed: () => void) {
+    this.#changed = changed
     this.#begin = reader.prepare('begin')
     this.#end = reader.prepare('commit')
     this.#version = reader.prepare('pragma data_version')
@@ -145,8 +145,9 @@ class Snapshot {
   begin(): void {
     if (this.#isOpen) return
     this.#begin.run()
-    this.#begun()
-    this.#state = Number(this.#version.get()?.['data_version'])
+    const state = Number(this.#version.get()?.['data_version'])
+    if (state !== this.#state) this.#changed()
+    this.#state = state
     this.#isOpen = true
     if (!this.#isShared) process.nextTick(() => this.end()) // runs when all promises of this callback have gone on
   }

@@ -103,7 +103,9 @@ function unseal(key: Buffer, sealed: Uint8Array, context: string): Uint8Array {
     const tag = sealed.subarray(-TAG_BYTES)
     const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
     decipher.setAAD(Buffer.from(context)).setAuthTag(tag)
-    return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()])
+    const plain = decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES))
+    decipher.final() // checks the tag; GCM keeps no bytes back
+    return plain
   } catch {
     throw new DomainError('content-damaged', { what: 'sealed' })
   }

@@ -4,6 +4,7 @@ import type { Engine } from '#db/columns.ts'
 import { up as init } from './0001-init.ts'
 import { up as documents } from './0002-documents.ts'
 import { up as deliveries } from './0003-deliveries.ts'
+import { up as versionReads } from './0004-version-reads.ts'
 
 export interface Migration {
   name: string
@@ -14,4 +15,5 @@ export const migrations: readonly Migration[] = [
   { name: '0001-init', up: init },
   { name: '0002-documents', up: documents },
   { name: '0003-deliveries', up: deliveries },
+  { name: '0004-version-reads', up: versionReads },
 ]

@@ -1,20 +1,19 @@
 /** Attributes of a file: ten built-in ones and whatever clients add. All are text; what is absent is empty. */
 import { DomainError } from '#core/errors.ts'
+import type { ReadTimes } from '#core/reads.ts'
 import { isBuiltIn, type BuiltIn } from './schemas.ts'
 
 /** Where our metadata lives in the core. */
 export const NAMESPACE = 'mft'
 
 /** What the attributes of an entry are made of; a directory has none of it. */
-export interface AttributeSource {
+export interface AttributeSource extends ReadTimes {
   sizeBytes: number | null
   mediaType: string | null
   /** Epoch milliseconds. */
   storedAt: number | null
   writeStartedAt: number | null
   writeEndedAt: number | null
-  firstReadAt: number | null
-  lastReadAt: number | null
   metadata?: Readonly<Record<string, string>>
 }
 

@@ -2,6 +2,7 @@
 import type { Ctx } from '#core/ctx.ts'
 import { describing } from '#core/permissions.ts'
 import { getMetadata, setMetadata } from '#core/metadata.ts'
+import { loadReadTimes } from '#core/reads.ts'
 import { getCurrentVersion } from '#core/versions.ts'
 import { json } from '#http/request-body.ts'
 import { attributeReader, NAMESPACE, parseMetadata } from './attributes.ts'
@@ -86,7 +87,8 @@ async function change(ctx: Ctx, body: unknown, open: () => Promise<OpenFile>) {
 async function present(ctx: Ctx, { node, path, fileset }: OpenFile, links: Links) {
   const version = await getCurrentVersion(ctx, node)
   const metadata = await getMetadata(ctx, { nodeId: node.id, namespace: NAMESPACE })
-  const source = { ...version, storedAt: version.createdAt, metadata }
+  const times = await loadReadTimes(ctx, version.id)
+  const source = { ...version, ...times, storedAt: version.createdAt, metadata }
   const builtIns = builtInNames.map(name => [name, attributeReader(name)(source)])
   return {
     id: virtualPath(path),

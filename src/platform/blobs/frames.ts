@@ -131,10 +131,11 @@ export function encryptSmall(dataKey: Uint8Array, segmentId: string, plain: Uint
 }
 
 /** Reverses `encryptSmall`; throws DomainError `content-damaged`. */
-export function decryptSmall(dataKey: Uint8Array, segmentId: string, stored: Uint8Array): Buffer {
+export function decryptSmall(dataKey: Uint8Array, segmentId: string, stored: Uint8Array): Uint8Array {
   const last = Math.floor(stored.length / STORED_FRAME_BYTES)
   if (stored.length % STORED_FRAME_BYTES < TAG_BYTES) throw damaged()
-  return Buffer.concat(openFrames(segmentKey(dataKey, segmentId), { firstFrame: 0, lastFrame: last }, stored))
+  const plain = openFrames(segmentKey(dataKey, segmentId), { firstFrame: 0, lastFrame: last }, stored)
+  return plain.length === 1 ? plain[0]! : Buffer.concat(plain)
 }
 
 export function damaged(): DomainError<'content-damaged'> {
