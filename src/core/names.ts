@@ -27,11 +27,16 @@ const isTooLong = (name: string) =>
   Buffer.byteLength(name.normalize('NFC')) > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES
 
 /** Compares names without case and composition; also what searches and sorting use. */
-export const fold = (name: string): string => name.normalize('NFKC').toLocaleLowerCase('und').normalize('NFC')
+export const fold = (name: string): string => lower(composed(name, 'NFKC'))
 
 /** The form in which a name must be unique among its siblings. */
 export const nameKey = (name: string, caseRule: 'exact' | 'folded'): string =>
-  caseRule === 'folded' ? name.normalize('NFC').toLocaleLowerCase('und').normalize('NFC') : name.normalize('NFC')
+  caseRule === 'folded' ? lower(composed(name, 'NFC')) : composed(name, 'NFC')
+
+const lower = (name: string) => composed(name.toLocaleLowerCase('und'), 'NFC')
+
+/** ASCII is composed as it is; most names are, and every step of a path asks. */
+const composed = (name: string, form: 'NFC' | 'NFKC') => (/^[ -~]*$/.test(name) ? name : name.normalize(form))
 
 /** `report.pdf` becomes `report (1).pdf`, `report (2).pdf`, …, within the length limit. */
 export function numberedName(name: string, count: number): string {

@@ -125,15 +125,14 @@ const knownHosts = new WeakMap<Deps['database'], Map<string, { tenant: Tenant; u
 /** The tenant of a `Host` header (port and case are no matter), else the provider. Every request asks, so it is remembered. */
 export async function findTenantByHost(deps: Pick<Deps, 'database' | 'clock'>, host: string): Promise<Tenant> {
   const known = knownHosts.get(deps.database) ?? new Map<string, { tenant: Tenant; until: number }>()
-  const key = hostKey(host)
   const now = deps.clock()
-  const remembered = known.get(key)
+  const remembered = known.get(host)
   if (remembered && remembered.until > now) return remembered.tenant
-  const [row] = await selectByHost(deps.database.read, { host: key })
+  const [row] = await selectByHost(deps.database.read, { host: hostKey(host) })
   if (!row) throw new DomainError('not-found', { what: 'tenant', id: host })
   const tenant = present(row)
   if (known.size >= MAX_KNOWN_HOSTS) known.clear()
-  knownHosts.set(deps.database, known.set(key, { tenant, until: now + HOSTS_KNOWN_MS }))
+  knownHosts.set(deps.database, known.set(host, { tenant, until: now + HOSTS_KNOWN_MS }))
   return tenant
 }
 

@@ -34,7 +34,7 @@ export const prepared = <A extends object, R>(build: Build<A, R>) => prepare(bui
 
 /**
  * The same for small rows that every request asks for: on a direct connection, an answer is given again for as long as
- * nobody has committed anything. Such rows are frozen.
+ * nobody has committed anything. Such rows are frozen; a list of them would be slow to filter if it were.
  */
 export const remembered = <A extends object, R>(build: Build<A, R>) => prepare(build, true)
 
@@ -74,7 +74,7 @@ interface Plan<A, R> {
   slots: readonly (keyof A | undefined)[]
 }
 
-type Ask<A, R> = (args: A) => R[]
+type Ask<A, R> = (args: A) => readonly R[]
 
 function prepare<A extends object, R>(build: Build<A, R>, remember: boolean) {
   const plans = new WeakMap<object, Plan<A, R>>()
@@ -92,7 +92,7 @@ function prepare<A extends object, R>(build: Build<A, R>, remember: boolean) {
     asks.set(db, ask)
     return ask
   }
-  return async (db: Kysely<Schema>, args: A): Promise<R[]> => {
+  return async (db: Kysely<Schema>, args: A): Promise<readonly R[]> => {
     const ask = asks.get(db) ?? askOf(db)
     if (ask) return ask(args)
     const plan = planOf(db)
@@ -111,14 +111,14 @@ const fill = <A, R>({ query, slots }: Plan<A, R>, args: A): unknown[] =>
   slots.map((name, at) => (name === undefined ? query.parameters[at] : args[name]))
 
 function askDirectly<A, R>(plan: Plan<A, R>, { run, state }: Direct, remember: boolean): Ask<A, R> {
-  const ask = (args: A) => run(plan.query.sql, fill(plan, args)) as R[] // what the query was built to answer
+  const ask = (args: A) => run(plan.query.sql, fill(plan, args)) as readonly R[] // what the query was built to answer
   return remember && state ? remembering(ask, plan, state) : ask
 }
 
 /** Gives an answer again for as long as the state of the database is the same. */
 function remembering<A, R>(ask: Ask<A, R>, { slots }: Plan<A, R>, stateOf: () => number): Ask<A, R> {
   const named = [...new Set(slots.filter(name => name !== undefined))]
-  const answers = new Map<unknown, R[]>()
+  const answers = new Map<unknown, readonly R[]>()
   let state = stateOf()
   return args => {
     const now = stateOf()
@@ -129,7 +129,6 @@ function remembering<A, R>(ask: Ask<A, R>, { slots }: Plan<A, R>, stateOf: () =>
     if (known) return known
     const rows = ask(args)
     for (const row of rows) Object.freeze(row)
-    Object.freeze(rows)
     answers.set(key, rows)
     return rows
   }

@@ -67,7 +67,8 @@ function namesTag(list: string, etag: string, comparison: 'strong' | 'weak'): bo
 }
 
 function parseDate(text: string | undefined): number | undefined {
-  const time = Date.parse(text ?? '')
+  if (text === undefined) return undefined
+  const time = Date.parse(text)
   return Number.isNaN(time) ? undefined : time
 }
 

@@ -56,7 +56,7 @@ export async function addPasswordPage(app: FastifyInstance, { deps }: { deps: De
 }
 
 async function visitorCtx(deps: Deps, request: FastifyRequest): Promise<Ctx> {
-  const tenant = await findTenantByHost(deps, request.hostname)
+  const tenant = await findTenantByHost(deps, request.host)
   const actor = anonymousActor(tenant.id, request.headers['user-agent'] ?? '', request.ip)
   return makeCtx(deps, actor, request.id)
 }

@@ -9,7 +9,7 @@ import type { Authenticate } from '#http/operation.ts'
 
 export function authenticateBy(deps: Deps): Authenticate {
   return async (request, access) => {
-    const tenant = await findTenantByHost(deps, request.hostname)
+    const tenant = await findTenantByHost(deps, request.host)
     const from = { client: request.headers['user-agent'] ?? '', address: request.ip, tenantId: tenant.id }
     const actor =
       access === 'public'

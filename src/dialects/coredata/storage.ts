@@ -181,7 +181,7 @@ async function openAddress(deps: Deps, request: FastifyRequest): Promise<Opened>
   })
   if (checked === 'refused') throw new Refused(refused)
   if (checked === 'expired') throw new Refused(expired)
-  const tenant = await findTenantByHost(deps, request.hostname)
+  const tenant = await findTenantByHost(deps, request.host)
   const from = { client: request.headers['user-agent'] ?? '', address: request.ip, tenantId: tenant.id }
   const actor = await actorOfAddress(deps, { ...from, principalId: checked.keyId.slice(KEY_ID.length) })
   return {

@@ -15,7 +15,7 @@ const SECRET_BYTES = 16
 
 export function authenticateBy(deps: Deps): Authenticate {
   return async (request, access) => {
-    const tenant = await findTenantByHost(deps, request.hostname)
+    const tenant = await findTenantByHost(deps, request.host)
     const from = { client: request.headers['user-agent'] ?? '', address: request.ip, tenantId: tenant.id }
     const actor =
       access === 'public'

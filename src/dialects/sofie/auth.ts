@@ -13,7 +13,7 @@ import { adminOnly, refuse, Refused, type Roles, type SofieOperation } from './e
 /** Checks in this order: token, address, account, impersonation, the right to use packages at all, the role of the call. */
 export function authenticateBy(deps: Deps): Authenticate {
   return async request => {
-    const { id: tenantId } = await findTenantByHost(deps, request.hostname)
+    const { id: tenantId } = await findTenantByHost(deps, request.host)
     const from = { client: request.headers['user-agent'] ?? '', address: request.ip, tenantId }
     const secret = bearer(request.headers.authorization)
     const own = makeCtx(deps, await authenticateToken(deps, { secret, ...from }), request.id)
