@@ -2,12 +2,12 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type as T } from 'typebox'
 import type { Deps } from '#core/ctx.ts'
-import { DomainError, isDomainError } from '#core/errors.ts'
-import { recordForbidden } from '#core/events.ts'
+import { DomainError } from '#core/errors.ts'
 import { rawPath } from '#http/addresses.ts'
 import { asDomainError, translate } from '#http/errors.ts'
 import type { DialectDescription, RefusalShapes } from '#http/openapi.ts'
 import { mount, refuseOtherMethods, type Operation } from '#http/operation.ts'
+import { answerErrors } from '#http/refusals.ts'
 import { authenticateBy } from './auth.ts'
 import { blobOperations } from './blobs.ts'
 import { commentOperations } from './comments.ts'
@@ -93,27 +93,10 @@ export async function coredata(app: FastifyInstance, { deps, publicUrl }: Coreda
 }
 
 function serve(scope: FastifyInstance, deps: Deps, operations: readonly Operation<Refusal>[]): void {
-  scope.setErrorHandler((error, request, reply) => answerError({ error, request, reply }))
-  scope.setNotFoundHandler((_request, reply) => refuse(reply, noOperation))
+  answerErrors(scope, { refusalOf, noOperation, answer: refuse })
   const trailingSlash = 'required'
   mount(scope, { operations, authenticate: authenticateBy(deps), trailingSlash, answers: 'as-built' })
   refuseOtherMethods(scope, operations, (reply, allowed) => reply.code(405).header('allow', allowed.join(', ')).send())
-}
-
-async function answerError({
-  error,
-  request,
-  reply,
-}: {
-  error: unknown
-  request: FastifyRequest
-  reply: FastifyReply
-}) {
-  if (request.ctx && isDomainError(error, 'forbidden')) await recordForbidden(request.ctx, error)
-  const refusal = refusalOf(request, error)
-  // The only place that logs it.
-  if (refusal.status >= 500) request.log.error({ reqId: request.id, err: error }, 'request failed')
-  return refuse(reply, refusal)
 }
 
 function refusalOf(request: FastifyRequest, error: unknown): Refusal {
@@ -150,7 +133,7 @@ function wrongFields(error: unknown): FieldErrors | undefined {
   return fields
 }
 
-function refuse(reply: FastifyReply, { status, body, retryAfter }: Refusal) {
+function refuse(_request: FastifyRequest, reply: FastifyReply, { status, body, retryAfter }: Refusal) {
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
   if (!body) return reply.code(status).send()
   return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(body))

@@ -6,6 +6,7 @@ import { viewRoot } from '#core/vfs.ts'
 import { asDomainError, translate } from '#http/errors.ts'
 import type { DialectDescription } from '#http/openapi.ts'
 import { mount, type Operation } from '#http/operation.ts'
+import { answerErrors } from '#http/refusals.ts'
 import { failedAnswer } from './answers.ts'
 import { authenticateBy, sessionCookie, userCookie, type CookieOptions } from './auth.ts'
 import { directoryOperations } from './directories.ts'
@@ -60,8 +61,9 @@ export const mftDescription: DialectDescription = {
 export async function mft(app: FastifyInstance, { deps, ...options }: MftOptions): Promise<void> {
   await app.register(
     async scope => {
-      scope.setErrorHandler((error, request, reply) => answerError(deps, { error, request, reply }))
-      scope.setNotFoundHandler((request, reply) => refuse(deps, { request, reply }, noOperation))
+      const answer = (request: FastifyRequest, reply: FastifyReply, refusal: Refusal) =>
+        refuse(deps, { request, reply }, refusal)
+      answerErrors(scope, { refusalOf, noOperation, answer })
       const operations = operationsOf(options)
       mount(scope, { operations, authenticate: authenticateBy(deps), trailingSlash: 'same', answers: 'as-built' })
     },
@@ -72,15 +74,6 @@ export async function mft(app: FastifyInstance, { deps, ...options }: MftOptions
 interface Exchange {
   request: FastifyRequest
   reply: FastifyReply
-}
-
-async function answerError(deps: Deps, { error, ...exchange }: Exchange & { error: unknown }) {
-  const refusal = await refusalOf(exchange.request, error)
-  // The only place that logs it.
-  if (refusal.status >= 500) {
-    exchange.request.log.error({ reqId: exchange.request.id, err: error }, 'request failed')
-  }
-  return refuse(deps, exchange, refusal)
 }
 
 async function refusalOf(request: FastifyRequest, error: unknown): Promise<Refusal> {

@@ -1,11 +1,10 @@
 /** The SOFiE API: packages of files, sent to people. */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Deps } from '#core/ctx.ts'
-import { isDomainError } from '#core/errors.ts'
-import { recordForbidden } from '#core/events.ts'
 import { asDomainError, translate } from '#http/errors.ts'
 import type { DialectDescription } from '#http/openapi.ts'
 import { mount } from '#http/operation.ts'
+import { answerErrors } from '#http/refusals.ts'
 import { BodyTooLarge } from '#http/request-body.ts'
 import { accessOperations } from './access.ts'
 import { apiTokenOperations } from './api-tokens.ts'
@@ -78,8 +77,7 @@ export const sofieDescription: DialectDescription = {
 export async function sofie(app: FastifyInstance, { deps }: SofieOptions): Promise<void> {
   await app.register(
     async scope => {
-      scope.setErrorHandler((error, request, reply) => answerError({ error, request, reply }))
-      scope.setNotFoundHandler((_request, reply) => answerRefusal(reply, noOperation))
+      answerErrors(scope, { refusalOf, noOperation, answer })
       scope.addHook('preHandler', async request => lowerIds(request))
       mount(scope, { operations, authenticate: authenticateBy(deps), trailingSlash: 'same', answers: 'as-built' })
     },
@@ -91,22 +89,6 @@ export async function sofie(app: FastifyInstance, { deps }: SofieOptions): Promi
 function lowerIds(request: FastifyRequest): void {
   const params = request.params as Record<string, string> // texts, as routed
   for (const [name, id] of Object.entries(params)) params[name] = id.toLowerCase()
-}
-
-async function answerError({
-  error,
-  request,
-  reply,
-}: {
-  error: unknown
-  request: FastifyRequest
-  reply: FastifyReply
-}) {
-  if (request.ctx && isDomainError(error, 'forbidden')) await recordForbidden(request.ctx, error)
-  const refusal = refusalOf(request, error)
-  // The only place that logs it.
-  if (refusal.status >= 500) request.log.error({ reqId: request.id, err: error }, 'request failed')
-  return answerRefusal(reply, refusal)
 }
 
 function refusalOf(request: FastifyRequest, error: unknown): Refusal {
@@ -134,7 +116,7 @@ function wrongAttributes(error: unknown): Refusal | undefined {
   return { status: 400, reason: 'BAD_REQUEST', message: `${first?.field} ${first?.message}`.trim(), details }
 }
 
-function answerRefusal(reply: FastifyReply, { status, retryAfter, ...body }: Refusal) {
+function answer(_request: FastifyRequest, reply: FastifyReply, { status, retryAfter, ...body }: Refusal) {
   if (status === 401) reply.header('www-authenticate', 'Bearer')
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
   return reply
