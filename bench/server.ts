@@ -10,7 +10,7 @@ import { requestHead, type Wire } from './connection.ts'
 import { subject, type Installation, type Running, type Target } from './bench.ts'
 
 const repository = join(import.meta.dirname, '..')
-const entry = join(repository, 'src/main.ts')
+const entry = join(repository, 'bin/entrepot.js')
 const account = { username: 'bench', password: 'correct horse bench 5' }
 /** The account's address. */
 export const address = 'bench@example.com'
@@ -75,12 +75,21 @@ const listing =
     entries: { pattern: '"metaUri"', count: limit },
   })
 
+/** As `npm start` does it. */
+async function startArguments(): Promise<string[]> {
+  const { scripts } = JSON.parse(await readFile(join(repository, 'package.json'), 'utf8')) as {
+    scripts: { start: string }
+  }
+  const [, ...args] = scripts.start.split(' ')
+  return args.map(argument => (argument === 'bin/entrepot.js' ? entry : argument))
+}
+
 async function start(root: string, env: Record<string, string>, key: string): Promise<Running> {
   const port = await freePort()
   const adminPort = await freePort()
   const started = await startProgram({
     command: process.execPath,
-    args: [entry, 'serve'],
+    args: await startArguments(),
     env: { ...env, ENTREPOT_PORT: String(port), ENTREPOT_ADMIN_PORT: String(adminPort) },
     logFile: join(root, 'log'),
     ready: { port: adminPort, path: '/readyz' },
@@ -98,7 +107,7 @@ async function start(root: string, env: Record<string, string>, key: string): Pr
 
 /** Rejects where there is no server to measure. */
 export async function findServer(): Promise<Target> {
-  if (!existsSync(entry)) throw new Error('src/main.ts is not there')
+  if (!existsSync(entry)) throw new Error('bin/entrepot.js is not there')
   const { version } = JSON.parse(await readFile(join(repository, 'package.json'), 'utf8'))
   return {
     name: subject,

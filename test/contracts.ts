@@ -22,7 +22,7 @@ if (!existsSync(tools)) {
 
 const folder = mkdtempSync(join(tmpdir(), 'entrepot-contracts-'))
 const port = 20_000 + (process.pid % 20_000)
-const server = spawn(process.execPath, ['src/main.ts', 'serve'], {
+const server = spawn(process.execPath, ['bin/entrepot.js', 'serve'], {
   stdio: ['ignore', 'ignore', 'inherit'],
   env: {
     ...process.env,

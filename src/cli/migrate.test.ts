@@ -14,7 +14,7 @@ import { openSite, type Finished, type Site } from '#test/faults/server.ts'
 import { makeBucket, testS3 } from '#test/s3-bucket.ts'
 
 const { TEST_DATABASE_URL: postgres } = process.env
-const MAIN = resolve(import.meta.dirname, '../main.ts')
+const MAIN = resolve(import.meta.dirname, '../../bin/entrepot.js')
 const KILLS = 5
 const MANY_EVENTS = 60_000
 

@@ -1,7 +1,7 @@
 /** The commands of `entrepot`, put together. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { addApplyCommand } from './apply/index.ts'
+import { addApplyCommand } from './apply/command.ts'
 import { addAuditCommands } from './audit.ts'
 import { addBackupCommand } from './backup.ts'
 import { configHelp } from './config-help.ts'

@@ -9,7 +9,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 
-const ENTRY = resolve(import.meta.dirname, '../../src/main.ts')
+const ENTRY = resolve(import.meta.dirname, '../../bin/entrepot.js')
 const START_TIMEOUT_MS = 60_000
 const COMMAND_TIMEOUT_MS = 120_000
 const LOG_LINES = 200

@@ -1,6 +1,5 @@
 /** `entrepot apply FILE`: brings the installation to the state that a file describes, all of it or nothing. */
 import { readFile } from 'node:fs/promises'
-import type { Command } from 'commander'
 import { withInstallation, systemCtx } from '#cli/open.ts'
 import { CommandFailed, print } from '#cli/terminal.ts'
 import { inTx, makeCtx, systemActor, type Ctx, type TxCtx } from '#core/ctx.ts'
@@ -15,14 +14,7 @@ import { BadFile, readYaml } from './read-yaml.ts'
 import { applySpace } from './spaces.ts'
 import { differences, given, note, placed, type Report, type Work } from './work.ts'
 
-export function addApplyCommand(apply: Command): void {
-  apply
-    .description('bring users, groups, spaces and grants to what a YAML file says')
-    .option('--dry-run', 'say what would change, and change nothing')
-    .action(run)
-}
-
-async function run(path: string, { dryRun = false }: { dryRun?: boolean }): Promise<void> {
+export async function apply(path: string, { dryRun = false }: { dryRun?: boolean }): Promise<void> {
   const text = await readFile(path, 'utf8').catch(() => {
     throw new CommandFailed(`${path} cannot be read`)
   })

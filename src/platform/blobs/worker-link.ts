@@ -43,9 +43,16 @@ interface Inbox {
   lose(error: Error): void
 }
 
+/** Of young objects: what the worker makes are messages and buffers, whose bytes lie elsewhere. */
+const YOUNG_MIB = 6
+
 /** Starts a worker. It keeps the process alive only while somebody waits for an answer. */
 export function startWorker(): WorkerLink {
-  const worker = new Worker(new URL('./data-worker.ts', import.meta.url), { name: 'data', execArgv: [] })
+  const worker = new Worker(new URL('./data-worker.ts', import.meta.url), {
+    name: 'data',
+    execArgv: [],
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+  })
   const inboxes = new Map<number, Inbox>()
   const idleSlots: Slot[] = []
   const hold = holder(worker)

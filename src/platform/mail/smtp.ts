@@ -1,5 +1,4 @@
 /** Hands mails to a mail server. */
-import { createTransport } from 'nodemailer'
 import { MailRefused } from '#core/errors.ts'
 import type { Mailer } from '#core/ports.ts'
 import type { Mailbox, SmtpLocation } from './location.ts'
@@ -16,12 +15,13 @@ export interface SmtpPlace extends SmtpLocation {
 }
 
 export function smtpMailer({ from, warn, ...location }: SmtpPlace): Mailer {
-  const transport = createTransport({ pool: true, ...connectionTo(location) })
+  let connecting: ReturnType<typeof connect> | undefined
   return {
     kind: 'smtp',
     async send(mail) {
       const message = messageOf(mail, from)
       try {
+        const transport = await (connecting ??= connect(location))
         await transport.sendMail(message)
       } catch (error) {
         if (!isRefusal(error)) throw error
@@ -29,8 +29,14 @@ export function smtpMailer({ from, warn, ...location }: SmtpPlace): Mailer {
         throw new MailRefused(error.message, { cause: error })
       }
     },
-    close: async () => transport.close(),
+    close: async () => (await connecting)?.close(),
   }
+}
+
+/** The library is loaded with the first mail: the start of the server need not wait for it. */
+async function connect(location: SmtpLocation) {
+  const { createTransport } = await import('nodemailer')
+  return createTransport({ pool: true, ...connectionTo(location) })
 }
 
 function connectionTo({ host, port, implicitTls, startTls, user, password }: SmtpLocation) {

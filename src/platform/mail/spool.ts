@@ -1,7 +1,6 @@
 /** Keeps mails in a folder, where nothing is configured to send them: one file each, as a mail server would get it. */
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import MailComposer from 'nodemailer/lib/mail-composer'
 import type { Mailer } from '#core/ports.ts'
 import { syncFolder } from '#platform/blobs/sync-folder.ts'
 import type { Mailbox } from './location.ts'
@@ -17,6 +16,8 @@ export function spoolMailer({ dir, from }: SpoolPlace): Mailer {
   return {
     kind: 'spool',
     async send(mail) {
+      // Loaded with the first mail: the start of the server need not wait for it.
+      const { default: MailComposer } = await import('nodemailer/lib/mail-composer')
       const bytes = await new MailComposer(messageOf(mail, from)).compile().build()
       await mkdir(dir, { recursive: true, mode: 0o700 })
       await writeWhole(join(dir, fileName(mail.messageId)), bytes)
