@@ -1,6 +1,7 @@
 /** Steps with blobs over the CoreData API: announce, put, make a file of it, and find the content of a file. */
 import { expect } from 'vitest'
-import { idIn, type Answer, type Caller, type CoredataWorld, type Sent } from '#test/coredata-world.ts'
+import type { Answer } from '#test/answer.ts'
+import { idIn, type Caller, type CoredataWorld, type Sent } from '#test/coredata-world.ts'
 import { multipart } from '#test/mft-world.ts'
 
 /** As the API answers it. */

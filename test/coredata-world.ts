@@ -11,17 +11,10 @@ import { createSpace } from '#core/spaces.ts'
 import { createToken } from '#core/tokens.ts'
 import { coredata } from '#dialects/coredata/index.ts'
 import { routableUrl } from '#http/addresses.ts'
+import { answerOf, type Answer } from '#test/answer.ts'
 import { loadChecker } from '#test/contract-checker.ts'
 import { put } from '#test/tree.ts'
 import { test as base, type World, type WorldUser } from '#test/world.ts'
-
-export interface Answer {
-  status: number
-  headers: Record<string, string | string[] | undefined>
-  /** Parsed where it is JSON. */
-  body: unknown
-  raw: Buffer
-}
 
 /** `editor` may do everything, `reader` list and read, `stranger` only in a space of his own. */
 export type Caller = 'editor' | 'reader' | 'stranger'
@@ -153,21 +146,6 @@ function sender({ app, check }: Omit<Means, 'world'>, keys: CoredataWorld['keys'
     if (!beyondContract) check({ method, url: path, requestHeaders: headers, status, headers: answer.headers, body })
     return answer
   }
-}
-
-interface Injected {
-  statusCode: number
-  headers: Record<string, string | number | string[] | undefined>
-  rawPayload: Buffer
-}
-
-function answerOf({ statusCode, headers, rawPayload }: Injected): Answer {
-  const text = Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, typeof value === 'number' ? String(value) : value]),
-  )
-  const isJson = String(headers['content-type']).startsWith('application/json')
-  const body: unknown = isJson && rawPayload.length > 0 ? JSON.parse(rawPayload.toString()) : rawPayload.toString()
-  return { status: statusCode, headers: text, body, raw: rawPayload }
 }
 
 export interface FormPart {

@@ -10,16 +10,9 @@ import { createSpace } from '#core/spaces.ts'
 import { updateUser } from '#core/users.ts'
 import { mft } from '#dialects/mft/index.ts'
 import { routableUrl } from '#http/addresses.ts'
+import { answerOf, type Answer } from '#test/answer.ts'
 import { loadChecker } from '#test/contract-checker.ts'
 import { test as base, type World, type WorldUser } from '#test/world.ts'
-
-export interface Answer {
-  status: number
-  headers: Record<string, string | string[] | undefined>
-  /** Parsed where it is JSON. */
-  body: unknown
-  raw: Buffer
-}
 
 export interface Sent {
   headers?: Record<string, string>
@@ -130,21 +123,6 @@ export function sender(app: FastifyInstance, check: Means['check']) {
     check({ method, url: path, requestHeaders: sent, status: answer.status, headers: answer.headers, body: answer.raw })
     return answer
   }
-}
-
-interface Injected {
-  statusCode: number
-  headers: Record<string, string | number | string[] | undefined>
-  rawPayload: Buffer
-}
-
-function answerOf({ statusCode, headers, rawPayload }: Injected): Answer {
-  const text = Object.fromEntries(
-    Object.entries(headers).map(([name, v]) => [name, typeof v === 'number' ? String(v) : v]),
-  )
-  const isJson = String(headers['content-type']).startsWith('application/json')
-  const body: unknown = isJson && rawPayload.length > 0 ? JSON.parse(rawPayload.toString()) : rawPayload.toString()
-  return { status: statusCode, headers: text, body, raw: rawPayload }
 }
 
 /** `name=value` pairs of the cookies that an answer sets. */

@@ -4,7 +4,8 @@ import { expect } from 'vitest'
 import { createGroup } from '#core/groups.ts'
 import { sofieDescription } from '#dialects/sofie/index.ts'
 import { addFile, addFolder, addressOf, announce, sendPackage, type Parcel } from '#test/sofie-packages.ts'
-import { test, type Answer, type Sent, type SofieWorld } from '#test/sofie-world.ts'
+import type { Answer } from '#test/answer.ts'
+import { test, type Sent, type SofieWorld } from '#test/sofie-world.ts'
 
 /** Each with packages of its own, as some requests end them. */
 const ROUNDS = 20

@@ -3,7 +3,8 @@ import { expect } from 'vitest'
 import { createToken } from '#core/tokens.ts'
 import { sofieDescription } from '#dialects/sofie/index.ts'
 import { addFile, addFolder, addressOf, announce, idOf, sendPackage, type Parcel } from '#test/sofie-packages.ts'
-import { test, type Answer, type Sent, type SofieWorld } from '#test/sofie-world.ts'
+import type { Answer } from '#test/answer.ts'
+import { test, type Sent, type SofieWorld } from '#test/sofie-world.ts'
 
 const callers = {
   sender: { as: 'sender' },

@@ -4,7 +4,8 @@ import { expect } from 'vitest'
 import { makeCtx, systemActor, type Ctx } from '#core/ctx.ts'
 import { jobHandlers } from '#jobs/handlers.ts'
 import { completeJob, leaseJob } from '#jobs/queue.ts'
-import type { Answer, Caller, Sent, SofieWorld, UserName } from '#test/sofie-world.ts'
+import type { Answer } from '#test/answer.ts'
+import type { Caller, Sent, SofieWorld, UserName } from '#test/sofie-world.ts'
 import type { World } from '#test/world.ts'
 
 /** A package that was sent. */

@@ -11,16 +11,9 @@ import { createToken } from '#core/tokens.ts'
 import { sofie } from '#dialects/sofie/index.ts'
 import { routableUrl } from '#http/addresses.ts'
 import { testSignature } from '#platform/screening/test-signature.ts'
+import { answerOf, type Answer } from '#test/answer.ts'
 import { loadChecker } from '#test/contract-checker.ts'
 import { test as base, type World, type WorldUser } from '#test/world.ts'
-
-export interface Answer {
-  status: number
-  headers: Record<string, string | string[] | undefined>
-  /** Parsed where it is JSON. */
-  body: unknown
-  raw: Buffer
-}
 
 export type UserName = 'sender' | 'contributor' | 'regular' | 'blind' | 'stranger'
 /** All but the administrator are users of the same rights. */
@@ -137,21 +130,6 @@ function sender({ app, check }: Omit<Means, 'world'>, { users, tokens }: Pick<So
     if (!sent.beyondContract) check({ method, url, requestHeaders: headers, status, headers: answer.headers, body })
     return answer
   }
-}
-
-interface Injected {
-  statusCode: number
-  headers: Record<string, string | number | string[] | undefined>
-  rawPayload: Buffer
-}
-
-function answerOf({ statusCode, headers, rawPayload }: Injected): Answer {
-  const text = Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, typeof value === 'number' ? String(value) : value]),
-  )
-  const isJson = String(headers['content-type']).startsWith('application/json')
-  const body: unknown = isJson && rawPayload.length > 0 ? JSON.parse(rawPayload.toString()) : rawPayload.toString()
-  return { status: statusCode, headers: text, body, raw: rawPayload }
 }
 
 /** Part of the answer to a refused request. */

@@ -286,7 +286,8 @@ const segmentsOfBlob = prepared<{ blobId: string }, SegmentRow>((db, arg) =>
 )
 
 /** The pieces of a blob in their order. */
-export const loadSegments = (ctx: Ctx, blobId: string): Promise<readonly SegmentRow[]> => segmentsOfBlob(ctx.db, { blobId })
+export const loadSegments = (ctx: Ctx, blobId: string): Promise<readonly SegmentRow[]> =>
+  segmentsOfBlob(ctx.db, { blobId })
 
 /** Stored content of a version, ready to be read. */
 export interface Content {

@@ -4,11 +4,10 @@
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { end, freePorts, HOST, installPackages, missingAmong, ready } from './daemons.ts'
+import { freePorts, HOST, installPackages, missingAmong, ready, startTogether } from './daemons.ts'
 
 const PACKAGES = ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common']
 const PROGRAMS = ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph', 'radosgw-admin', 'ceph-authtool', 'monmaptool']
@@ -29,20 +28,7 @@ export const missingPrograms = () => missingAmong(PROGRAMS, '--version')
 export const installEngine = () => installPackages(PACKAGES)
 
 /** Starts an empty engine on free ports. */
-export async function startEngine(): Promise<S3Engine> {
-  const folder = mkdtempSync(join(tmpdir(), 's3e-')) // short, as sockets lie below it
-  const daemons: ChildProcess[] = []
-  const remove = async () => {
-    for (const daemon of daemons.toReversed()) await end(daemon)
-    rmSync(folder, { recursive: true, force: true })
-  }
-  try {
-    return { ...(await startDaemons(folder, daemons)), remove }
-  } catch (error) {
-    await remove()
-    throw error
-  }
-}
+export const startEngine = (): Promise<S3Engine> => startTogether('s3e-', startDaemons)
 
 async function startDaemons(folder: string, daemons: ChildProcess[]): Promise<Omit<S3Engine, 'remove'>> {
   for (const name of ['mon', 'osd', 'rgw', 'run', 'log', 'crash']) mkdirSync(join(folder, name))

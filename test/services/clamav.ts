@@ -4,12 +4,12 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { globSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { testFile } from '#test/contents.ts'
-import { end, freePorts, HOST, installPackages, missingAmong, ready } from './daemons.ts'
+import { freePorts, HOST, installPackages, missingAmong, ready, startTogether } from './daemons.ts'
 
 const PACKAGES = ['clamav-daemon', 'c-icap', 'libc-icap-mod-virus-scan']
 const PROGRAMS = ['clamd', 'c-icap']
@@ -32,20 +32,7 @@ export const missingPrograms = () => missingAmong(PROGRAMS, '-V')
 export const installScanner = () => installPackages(PACKAGES)
 
 /** Starts both daemons on free ports. */
-export async function startScanner(): Promise<Scanner> {
-  const folder = mkdtempSync(join(tmpdir(), 'clam-')) // short, as a socket lies in it
-  const daemons: ChildProcess[] = []
-  const remove = async () => {
-    for (const daemon of daemons.toReversed()) await end(daemon)
-    rmSync(folder, { recursive: true, force: true })
-  }
-  try {
-    return { ...(await startDaemons(folder, daemons)), remove }
-  } catch (error) {
-    await remove()
-    throw error
-  }
-}
+export const startScanner = (): Promise<Scanner> => startTogether('clam-', startDaemons)
 
 async function startDaemons(folder: string, daemons: ChildProcess[]): Promise<Omit<Scanner, 'remove'>> {
   for (const name of ['db', 'tmp']) mkdirSync(join(folder, name))

@@ -1,8 +1,10 @@
 /** What throw-away services for tests share: their packages, ports, start and end. */
 import { spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export const HOST = '127.0.0.1'
@@ -67,4 +69,26 @@ export async function freePorts(count: number): Promise<number[]> {
   })
   for (const probe of probes) probe.close()
   return ports
+}
+
+/**
+ * Starts daemons that keep all they have in one folder, each put into `daemons` as it is spawned. `remove` ends them, the last one
+ * first, and removes the folder; where one cannot start, that has been done. The folder's path is short, as sockets may lie in it.
+ */
+export async function startTogether<T>(
+  prefix: string,
+  start: (folder: string, daemons: ChildProcess[]) => Promise<T>,
+): Promise<T & { remove(): Promise<void> }> {
+  const folder = mkdtempSync(join(tmpdir(), prefix))
+  const daemons: ChildProcess[] = []
+  const remove = async () => {
+    for (const daemon of daemons.toReversed()) await end(daemon)
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    return { ...(await start(folder, daemons)), remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
 }

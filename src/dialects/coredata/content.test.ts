@@ -4,15 +4,8 @@ import { setGrant } from '#core/grants.ts'
 import { lockNode } from '#core/locks.ts'
 import { findNodeByUid } from '#core/space-list.ts'
 import { updateSpacePolicy } from '#core/spaces.ts'
-import {
-  announce,
-  contentOf,
-  fillBlob,
-  test,
-  type Answer,
-  type CoredataWorld,
-  type Sent,
-} from '#test/coredata-world.ts'
+import type { Answer } from '#test/answer.ts'
+import { announce, contentOf, fillBlob, test, type CoredataWorld, type Sent } from '#test/coredata-world.ts'
 import { brokenNodes, names, put, read, wrongTotals } from '#test/tree.ts'
 
 const unknownId = 'e139a8ac-7368-11ee-b992-57663b1559fb'

@@ -1,6 +1,7 @@
 import { describe, expect } from 'vitest'
 import { addFile, addFolder, announce, idOf, sendPackage, sha256, type Parcel } from '#test/sofie-packages.ts'
-import { refused, test, type Answer, type SofieWorld } from '#test/sofie-world.ts'
+import type { Answer } from '#test/answer.ts'
+import { refused, test, type SofieWorld } from '#test/sofie-world.ts'
 
 describe('announcing', () => {
   test.for<[string, object, string]>([

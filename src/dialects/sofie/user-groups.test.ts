@@ -2,7 +2,8 @@ import { describe, expect } from 'vitest'
 import { addMembers, createGroup, listMembers } from '#core/groups.ts'
 import { grantRight, hasRight, rightsOf } from '#core/roles.ts'
 import { permissionRights } from './permissions.ts'
-import { refused, test, userRights, type Answer, type SofieWorld } from '#test/sofie-world.ts'
+import type { Answer } from '#test/answer.ts'
+import { refused, test, userRights, type SofieWorld } from '#test/sofie-world.ts'
 
 const UNKNOWN = '0b0f7a52-2f0e-4b0f-9d5e-5b8f0c1d2e3f'
 const json = { name: 'Sales', accessibility: 'PUBLIC' }
