@@ -225,17 +225,22 @@ const outcomes = [
 const outcomeOf = ({ status, headers }: Answer) =>
   [status, ...(status < 400 ? [] : [headers['x-sofie-response-reason']])].join(' ')
 
-/** Packages: an open one with an unfinished file, one with a password, one with a limit. */
+/** Packages: an open one with an unfinished file, one with a password, one with a limit, one that has ended. */
 async function makeHarmless(sofie: SofieWorld, accounts: Ids): Promise<Ids[]> {
   const open = await sendPackage(sofie)
   const protectedOne = await sendPackage(sofie, { downloadPassword: 'secret', accessType: 'PUBLIC' })
   const limited = await sendPackage(sofie, { limitAccessCount: 5 })
+  const ended = await sendPackage(sofie)
+  const endedIds = { ...(await contentsOf(sofie, ended)), ...accounts }
+  await sofie.send('DELETE', ended.path, { as: 'sender' })
   const ids = { ...(await contentsOf(sofie, open)), ...accounts }
   return [
     { ...ids, folderId: await addFolder(sofie, open) },
     { ...ids, fileId: await announce(sofie, open, { name: 'open' }) },
     { ...(await contentsOf(sofie, protectedOne)), ...accounts },
     { ...(await contentsOf(sofie, limited)), ...accounts },
+    // Only administrators learn that it has ended: to be met at all, it stands here more often.
+    ...Array.from({ length: 3 }, () => endedIds),
   ]
 }
 
