@@ -75,21 +75,12 @@ const listing =
     entries: { pattern: '"metaUri"', count: limit },
   })
 
-/** As `npm start` does it. */
-async function startArguments(): Promise<string[]> {
-  const { scripts } = JSON.parse(await readFile(join(repository, 'package.json'), 'utf8')) as {
-    scripts: { start: string }
-  }
-  const [, ...args] = scripts.start.split(' ')
-  return args.map(argument => (argument === 'bin/entrepot.js' ? entry : argument))
-}
-
 async function start(root: string, env: Record<string, string>, key: string): Promise<Running> {
   const port = await freePort()
   const adminPort = await freePort()
   const started = await startProgram({
     command: process.execPath,
-    args: await startArguments(),
+    args: [entry, 'serve'],
     env: { ...env, ENTREPOT_PORT: String(port), ENTREPOT_ADMIN_PORT: String(adminPort) },
     logFile: join(root, 'log'),
     ready: { port: adminPort, path: '/readyz' },

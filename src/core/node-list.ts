@@ -1,10 +1,12 @@
 /** Pages of a directory: filter, order, count. Costs the time of a page, not of the directory. */
 import { sql, type RawBuilder } from 'kysely'
 import { globMatch } from '#db/columns.ts'
+import { prepared } from '#db/prepared.ts'
 import type { Ctx } from './ctx.ts'
 import { isHiddenWithoutProof } from './gates.ts'
 import { loadMetadataOfMany } from './metadata.ts'
 import type { ReadTimes } from './reads.ts'
+import type { Space } from './space-rows.ts'
 import { getTotals } from './totals.ts'
 import type { Place, TopEntry } from './vfs.ts'
 
@@ -82,15 +84,20 @@ async function condition(ctx: Ctx, place: NodePlace, filter: ListFilter): Promis
 
 /** Nested spaces that the actor could not enter. */
 async function hiddenChildren(ctx: Ctx, place: NodePlace): Promise<number[]> {
-  const nested = await ctx.db
-    .selectFrom('space')
-    .innerJoin('node', 'node.id', 'space.id')
-    .selectAll('space')
-    .where('space.parentSpaceId', '=', place.space.id)
-    .where('node.parentId', '=', place.node.id)
-    .execute()
+  const nested = await spacesIn(ctx.db, { parentId: place.node.id })
   return nested.filter(space => isHiddenWithoutProof(ctx, space)).map(space => space.id)
 }
+
+/** By kind and state, as an index has it: all other children, however many, are not looked at. */
+const spacesIn = prepared<{ parentId: number }, Space>((db, arg) =>
+  db
+    .selectFrom('node')
+    .innerJoin('space', 'space.id', 'node.id')
+    .selectAll('space')
+    .where('node.parentId', '=', arg('parentId'))
+    .where('node.kind', '=', 'space')
+    .where('node.state', '=', sql.lit('live')),
+)
 
 /** A directory without folders has as many entries as its totals say; only others are counted one by one. */
 async function countEntries(
