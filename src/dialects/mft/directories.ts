@@ -56,7 +56,7 @@ export const directoryOperations = ({ publicUrl }: { publicUrl: string | undefin
       const names = parseAttributes(query.attributes)
       const { total, rows } = await listPlace(ctx, place, { ...parseList(query), metadataNamespace: NAMESPACE })
       const links = linksOf(request, publicUrl)
-      return sendText(reply, listingText({ path, links, total, rows, names: names ?? builtInNames }))
+      return sendJson(reply, listingJson({ path, links, total, rows, names: names ?? builtInNames }))
     },
   }),
 ]
@@ -76,7 +76,7 @@ async function openDirectory(ctx: Ctx, request: FastifyRequest): Promise<{ place
 const wantsText = ({ headers: { accept = '' } }: FastifyRequest) =>
   /\btext\/plain\b/.test(accept) && !/json|\*\/\*/.test(accept)
 
-const sendText = (reply: FastifyReply, text: string) => reply.type('application/json; charset=utf-8').send(text)
+const sendJson = (reply: FastifyReply, json: Buffer) => reply.type('application/json; charset=utf-8').send(json)
 
 interface ListingFacts {
   path: readonly string[]
@@ -87,33 +87,37 @@ interface ListingFacts {
   names: readonly string[]
 }
 
-/**
- * The listing as JSON text. Built by hand, since objects cannot keep the asked order of names that look like numbers; and in
- * one string, as 10,000 small ones joined take three times as long.
- */
-function listingText({ path, links, total, rows, names }: ListingFacts): string {
+/** Entries that become text together: in longer texts the pieces outlive the collector's first look, which takes four times as long. */
+const ENTRIES_AT_ONCE = 64
+
+/** The listing as JSON. Built by hand, since objects cannot keep the asked order of names that look like numbers. */
+function listingJson({ path, links, total, rows, names }: ListingFacts): Buffer {
+  const write = entryWriter(entryStarts(path, links), names)
+  const pieces = [Buffer.from(`{"uri":${JSON.stringify(links('directories', path))},"totalCount":"${total}","files":[`)]
+  for (let at = 0; at < rows.length; at += ENTRIES_AT_ONCE) {
+    const some = rows.slice(at, at + ENTRIES_AT_ONCE).map(write)
+    pieces.push(Buffer.from((at === 0 ? '' : ',') + some.join(',')))
+  }
+  return Buffer.concat([...pieces, Buffer.from(']}')])
+}
+
+function entryWriter(start: ReturnType<typeof entryStarts>, names: readonly string[]): (row: ListedNode) => string {
   const attributes = names.map((name, at) => ({
     start: `${at === 0 ? '' : ','}${JSON.stringify(name)}:`,
     write: attributeWriter(name),
   }))
-  const ofFolder = attributes.map(({ start }) => `${start}""`).join('')
-  const start = entryStarts(path, links)
-  let text = ''
-  for (const row of rows) {
+  const ofFolder = attributes.map(attribute => `${attribute.start}""`).join('')
+  return row => {
     const name = JSON.stringify(row.name)
     const address = encodeURIComponent(row.name)
-    if (text !== '') text += ','
-    text += `{"id":"${start.id}${name.slice(1)},"uri":"`
-    if (row.kind === 'folder') {
-      text += `${start.directory}${address}","filename":${name},"owner":"","directory":true,"attributes":{${ofFolder}}}`
-      continue
-    }
-    text += `${start.file}${address}","metaUri":"${start.metadata}${address}","filename":${name},"fileset":${row.versionId}`
-    text += ',"owner":"","directory":false,"attributes":{'
+    const head = `{"id":"${start.id}${name.slice(1)},"uri":"`
+    if (row.kind === 'folder')
+      return `${head}${start.directory}${address}","filename":${name},"owner":"","directory":true,"attributes":{${ofFolder}}}`
+    let text = `${head}${start.file}${address}","metaUri":"${start.metadata}${address}","filename":${name}`
+    text += `,"fileset":${row.versionId},"owner":"","directory":false,"attributes":{`
     for (const attribute of attributes) text += attribute.start + attribute.write(row)
-    text += '}}'
+    return `${text}}}`
   }
-  return `{"uri":${JSON.stringify(links('directories', path))},"totalCount":"${total}","files":[${text}]}`
 }
 
 /** What ids and addresses of a directory's entries have in common, as it stands between the quotes of a JSON text. */
