@@ -97,6 +97,7 @@ async function noteTimes(db: Tx, engine: Engine, batch: readonly Read[]): Promis
     times.set(versionId, { id: versionId, first: Math.min(first, of.at), last: Math.max(last, of.at) })
   }
   const rows = [...times.values()].toSorted((one, other) => one.id - other.id)
+  // "where true": without it, SQLite takes the "on" of the conflict for one of a join.
   await sql`
     insert into version_read ("versionId", "firstReadAt", "lastReadAt")
     select seen.id, seen.first, seen.last from ${numberRows(engine, ['id', 'first', 'last'], rows)} as seen where true

@@ -55,15 +55,14 @@ export function preparedInsert<T extends keyof Schema, C extends keyof Insertabl
     return db.insertInto(table).values(values as Insertable<Schema[T]>) // all columns that the caller has named
   })
   return async (db: Kysely<Schema>, rows: readonly Row[]): Promise<void> => {
-    if (rows.length === 1 || direct.has(db)) for (const row of rows) await insertOne(db, row)
-    else
-      for (let start = 0; start < rows.length; start += ROWS_PER_INSERT) {
-        const some = rows.slice(start, start + ROWS_PER_INSERT)
-        await db
-          .insertInto(table)
-          .values(some as Insertable<Schema[T]>[])
-          .execute()
-      }
+    if (rows.length === 1 || direct.has(db)) {
+      for (const row of rows) await insertOne(db, row)
+      return
+    }
+    for (let start = 0; start < rows.length; start += ROWS_PER_INSERT) {
+      const some = rows.slice(start, start + ROWS_PER_INSERT) as Insertable<Schema[T]>[] // as above
+      await db.insertInto(table).values(some).execute()
+    }
   }
 }
 
