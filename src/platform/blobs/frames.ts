@@ -96,19 +96,18 @@ export function sealFrames(key: Uint8Array, firstFrame: number, plain: Uint8Arra
 }
 
 /**
- * Decrypts whole frames, one buffer each; every buffer owns its memory. Throws DomainError `content-damaged`.
- * `lastFrame` is the number of the segment's last frame, wherever `stored` ends.
+ * Decrypts whole frames, one after the other, as each is asked for; every buffer owns its memory, so that whoever frees
+ * it before the next gets the same again, which is still in the processor's cache. Throws DomainError
+ * `content-damaged`. `lastFrame` is the number of the segment's last frame, wherever `stored` ends.
  */
-export function openFrames(
+export function* openFrames(
   key: Uint8Array,
   frames: { firstFrame: number; lastFrame: number },
   stored: Uint8Array,
-): Uint8Array[] {
-  const plain: Uint8Array[] = []
+): Generator<Uint8Array> {
   for (let at = 0, frame = frames.firstFrame; at < stored.length; at += STORED_FRAME_BYTES, frame += 1) {
-    plain.push(openFrame(key, frame, frame === frames.lastFrame, stored.subarray(at, at + STORED_FRAME_BYTES)))
+    yield openFrame(key, frame, frame === frames.lastFrame, stored.subarray(at, at + STORED_FRAME_BYTES))
   }
-  return plain
 }
 
 function openFrame(key: Uint8Array, frame: number, last: boolean, stored: Uint8Array): Uint8Array {
@@ -134,7 +133,7 @@ export function encryptSmall(dataKey: Uint8Array, segmentId: string, plain: Uint
 export function decryptSmall(dataKey: Uint8Array, segmentId: string, stored: Uint8Array): Uint8Array {
   const last = Math.floor(stored.length / STORED_FRAME_BYTES)
   if (stored.length % STORED_FRAME_BYTES < TAG_BYTES) throw damaged()
-  const plain = openFrames(segmentKey(dataKey, segmentId), { firstFrame: 0, lastFrame: last }, stored)
+  const plain = [...openFrames(segmentKey(dataKey, segmentId), { firstFrame: 0, lastFrame: last }, stored)]
   return plain.length === 1 ? plain[0]! : Buffer.concat(plain)
 }
 

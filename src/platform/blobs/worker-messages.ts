@@ -7,10 +7,8 @@ import type { SegmentPlace } from './publish.ts'
 export const SLOT_BYTES = 4 * FRAME_BYTES
 /** Slots that one transfer may hold: the back pressure of writing. */
 export const RING_SLOTS = 3
-/** Frames that one step of reading brings: many, as each step is a message and a write to a socket. */
-export const STEP_FRAMES = 7
-/** Steps that may be under way or unread: the back pressure of reading. Together they stay below a mebibyte. */
-export const STEPS_AHEAD = 2
+/** Frames that one step of reading brings: many, as each is a message and a write to a socket. Below a mebibyte. */
+export const STEP_FRAMES = 15
 
 export interface CreateRequest extends SegmentPlace {
   /** The key of the segment, not of the blob. */

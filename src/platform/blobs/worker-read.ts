@@ -13,42 +13,65 @@ import {
   TAG_BYTES,
   type FrameSpan,
 } from './frames.ts'
-import { describeFailure, STEP_FRAMES, STEPS_AHEAD, type ReadRequest, type Reply } from './worker-messages.ts'
+import { describeFailure, STEP_FRAMES, type ReadRequest, type Reply } from './worker-messages.ts'
 
 export interface WorkerRead {
-  /** One step was consumed: another one may be read. */
+  /** The oldest step was consumed: another one may be read. */
   more(): void
   /** Stops, and answers `leave` once the file is closed. */
   leave(): void
 }
 
+/**
+ * A read has one step that its client is taking and, where a spare one is left, a second that is made ready meanwhile.
+ * The spare ones are for all reads of the worker together: with many under way there is always one to work for.
+ */
+const SPARE_STEPS = 4
+let spareSteps = SPARE_STEPS
+
 /** Answers `read` for each step, or `fail`; the file is closed before the last answer. `ended` is called once. */
 export function startRead(request: ReadRequest, reply: Reply, ended: () => void): WorkerRead {
-  let credits = STEPS_AHEAD
+  let held = 0
   let left = false
   let wake = () => {}
 
+  const isFree = () => held === 0 || (held === 1 && spareSteps > 0)
+  const take = () => {
+    if (held === 1) spareSteps -= 1
+    held += 1
+  }
+  const giveBack = () => {
+    if (held === 2) spareSteps += 1
+    held -= 1
+  }
+  const until = async (reached: () => boolean) => {
+    while (!left && !reached()) await new Promise<void>(resolve => (wake = resolve))
+  }
+
   const mayGoOn = async () => {
-    while (credits === 0 && !left) await new Promise<void>(resolve => (wake = resolve))
-    credits -= 1
+    await until(isFree)
+    if (!left) take()
     return !left
   }
 
   const finish = (failure?: unknown) => {
+    while (held > 1) giveBack()
     ended()
     if (left) reply({ did: 'leave' })
     else if (failure !== undefined) reply({ did: 'fail', ...describeFailure(failure) })
   }
 
   const reading = request.plain ? readPlain(request, reply, mayGoOn) : readSteps(request, reply, mayGoOn)
-  reading.then(
-    () => finish(),
-    error => finish(error),
-  )
+  reading
+    .then(() => until(() => held < 2))
+    .then(
+      () => finish(),
+      error => finish(error),
+    )
 
   return {
     more() {
-      credits += 1
+      giveBack()
       wake()
     },
     leave() {
@@ -129,14 +152,13 @@ async function readStep(
   try {
     await readExactly(source, buffer.subarray(0, length), from)
     const frames = { firstFrame: step.frame, lastFrame: lastFrame(request.sizeBytes) }
-    const plain = openFrames(request.key, frames, buffer.subarray(0, length))
-    return join(plain, trim(plain, request, step.frame))
+    return join(openFrames(request.key, frames, buffer.subarray(0, length)), rangeOf(request, step))
   } finally {
     if (idleBuffers.length < IDLE_BUFFERS) idleBuffers.push(buffer)
   }
 }
 
-/** A file, and whether it answers without waiting for a disk. */
+/** A file, and whether its last read came without waiting for a disk. */
 interface Source {
   file: FileHandle
   fast: boolean
@@ -146,8 +168,9 @@ interface Source {
 const PATIENCE_MS = 2
 
 /**
- * What lies in the system's cache is read at once, as the way through the thread pool costs as much as the copy. A file
- * that makes the thread wait is read by the pool from then on.
+ * What lies in the system's cache is read at once, as the way through the thread pool costs as much as the copy. After a
+ * read that took long the next is left to the pool, and so on until one is quick: this thread may just have lost its
+ * processor for a moment.
  */
 async function readExactly(source: Source, into: Buffer, position: number): Promise<void> {
   const { file } = source
@@ -157,33 +180,31 @@ async function readExactly(source: Source, into: Buffer, position: number): Prom
     const bytesRead = source.fast
       ? readSync(file.fd, into, at, length, from)
       : (await file.read(into, at, length, from)).bytesRead
-    if (performance.now() - startedAt > PATIENCE_MS) source.fast = false
+    source.fast = performance.now() - startedAt <= PATIENCE_MS
     if (bytesRead === 0) throw damaged()
     at += bytesRead
   }
 }
 
-/** Cuts off what lies outside the range; `frame` is the number of the first of `frames`. */
-function trim(frames: Uint8Array[], { start, end }: ReadRequest, frame: number): Uint8Array[] {
-  let at = frame * FRAME_BYTES
-  return frames.map(plain => {
-    const piece = plain.subarray(Math.max(start - at, 0), Math.max(end - at, 0))
-    at += plain.length
-    return piece
-  })
+/** The part of the range that lies in these frames, counted from their first byte. */
+function rangeOf({ start, end }: ReadRequest, step: { frame: number; end: number }): { skip: number; length: number } {
+  const first = step.frame * FRAME_BYTES
+  const from = Math.max(start, first)
+  return { skip: from - first, length: Math.min(end, step.end * FRAME_BYTES) - from }
 }
 
-/**
- * One buffer of its own, to be handed to the main thread. The memory of `frames` is given back at once: the next step
- * gets the same, which is still in the processor's cache.
- */
-function join(frames: Uint8Array[], pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const joined = new Uint8Array(Buffer.allocUnsafeSlow(pieces.reduce((sum, { length }) => sum + length, 0)).buffer)
-  let at = 0
-  for (const piece of pieces) {
-    joined.set(piece, at)
-    at += piece.length
+/** One buffer of its own, to be handed to the main thread. Each frame's memory is given back before the next is made. */
+function join(
+  frames: Iterable<Uint8Array>,
+  { skip, length }: { skip: number; length: number },
+): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
+  let at = -skip
+  for (const frame of frames) {
+    const piece = frame.subarray(Math.max(-at, 0), length - at)
+    joined.set(piece, Math.max(at, 0))
+    at += frame.length
+    if (frame.buffer instanceof ArrayBuffer) frame.buffer.transfer(0)
   }
-  for (const { buffer } of frames) if (buffer instanceof ArrayBuffer) buffer.transfer(0)
   return joined
 }
