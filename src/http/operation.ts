@@ -1,5 +1,5 @@
 /** A dialect is a table of operations: each row says what it is called, takes and answers, and which function does it. */
-import { Ajv } from 'ajv'
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TObject, TSchema } from 'typebox'
 import type { Ctx } from '#core/ctx.ts'
@@ -227,14 +227,27 @@ function createChecks() {
   // Of a body, clients are told everything that is wrong with it.
   const thorough = new Ajv({ ...ajvOptions, allErrors: true })
   return (schema: TSchema, isText: boolean) => {
-    if (!isText) return thorough.compile(schema)
-    const validate = ajv.compile(schema)
+    if (!isText) return compiledLate(thorough, schema)
+    const check = compiledLate(ajv, schema)
     const coerce = coercions(schema)
     return (values: Record<string, unknown>) => {
       coerce(values)
-      return validate(values) ? true : { error: new Error(ajv.errorsText(validate.errors)) }
+      return check(values) ? true : { error: new Error(ajv.errorsText(check.errors)) }
     }
   }
+}
+
+/** A check as the compiler makes it, but compiled by its first request: hundreds of them would make a slow start. */
+function compiledLate(ajv: Ajv, schema: TSchema) {
+  let validate: ValidateFunction | undefined
+  const check = (values: unknown): boolean => {
+    validate ??= ajv.compile(schema)
+    const isValid = validate(values)
+    check.errors = validate.errors ?? null
+    return isValid
+  }
+  check.errors = null as ErrorObject[] | null
+  return check
 }
 
 interface PlainSchema {

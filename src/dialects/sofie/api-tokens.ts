@@ -1,6 +1,5 @@
 /** API tokens: JWTs of users and administrators. */
 import { randomBytes } from 'node:crypto'
-import { SignJWT } from 'jose'
 import { Type as T, type Static } from 'typebox'
 import type { Ctx } from '#core/ctx.ts'
 import { findPrincipals, isAccountKind } from '#core/principals.ts'
@@ -116,7 +115,7 @@ const KEY_BYTES = 32
  * What the token says of itself, for its reader. The server knows it by its hash, so the key that signs it is kept by
  * nobody; nothing in it can be forged into another token.
  */
-function signJwt({
+async function signJwt({
   owner,
   apiTokenId,
   host,
@@ -128,6 +127,7 @@ function signJwt({
   /** Epoch milliseconds. */
   issuedAt: number
 }): Promise<string> {
+  const { SignJWT } = await import('jose')
   return new SignJWT({ uid: owner.id, apiTokenId, role: owner.role })
     .setProtectedHeader({ alg: 'HS256' })
     .setAudience(host)
