@@ -8,7 +8,14 @@ import { fold } from './names.ts'
 import { decoyHash, hashNow, inHashSlot, isHashOutdated, verifyNow } from './passwords.ts'
 import { accountKinds } from './principals.ts'
 import { refusalOfAccount } from './roles.ts'
-import { actorOfAccount, createSession, notSignedIn, type AccountOfSecret, type Session } from './sessions.ts'
+import {
+  actingAccount,
+  actorOfAccount,
+  createSession,
+  notSignedIn,
+  type ActingAccount,
+  type Session,
+} from './sessions.ts'
 import { clearFailures, countFailure, requireNotThrottled, signInLimits } from './throttle.ts'
 
 /** Who has not signed in yet. Holds no rights. */
@@ -25,7 +32,7 @@ export function anonymousActor(tenantId: string, client: string, address: string
   }
 }
 
-type Account = AccountOfSecret & Pick<PrincipalTable, 'passwordHash'> & { id: string }
+type Account = ActingAccount & Pick<PrincipalTable, 'passwordHash'> & { id: string }
 
 /**
  * Opens a session for the account with that login or handle. Throws `wrong-credentials` (also for an unknown login, after
@@ -106,20 +113,8 @@ async function findAccount(ctx: Ctx, login: string): Promise<Account | undefined
   const rows = await ctx.db
     .selectFrom('principal')
     .innerJoin('tenant', 'tenant.id', 'principal.tenantId')
-    .select([
-      'principal.id',
-      'principal.id as principalId',
-      'principal.tenantId',
-      'principal.kind',
-      'principal.name',
-      'principal.login',
-      'principal.loginKey',
-      'principal.passwordHash',
-      'principal.state',
-      'principal.expiresAt',
-      'principal.ipRanges',
-      'tenant.state as tenantState',
-    ])
+    .select(['principal.id', 'principal.loginKey', 'principal.passwordHash'])
+    .select(actingAccount)
     .where('principal.tenantId', '=', ctx.actor.tenantId)
     .where('principal.kind', 'in', accountKinds)
     .where(eb => eb.or([eb('loginKey', '=', fold(login)), eb('handle', '=', login)]))

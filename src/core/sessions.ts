@@ -62,14 +62,27 @@ export async function createSession(
   return { session, secret }
 }
 
-/** What both sessions and tokens need to know of the account behind them. */
-export type AccountOfSecret = Pick<PrincipalTable, 'kind' | 'name' | 'login' | 'state' | 'expiresAt' | 'ipRanges'> & {
+/** What must be known of an account for it to act, by whatever it was recognised. */
+export type ActingAccount = Pick<PrincipalTable, 'kind' | 'name' | 'login' | 'state' | 'expiresAt' | 'ipRanges'> & {
   principalId: string
   tenantId: string
   tenantState: TenantTable['state']
 }
 
-type SessionRow = AccountOfSecret &
+/** Its columns, where principal and tenant are joined. */
+export const actingAccount = [
+  'principal.id as principalId',
+  'principal.tenantId',
+  'principal.kind',
+  'principal.name',
+  'principal.login',
+  'principal.state',
+  'principal.expiresAt',
+  'principal.ipRanges',
+  'tenant.state as tenantState',
+] as const
+
+type SessionRow = ActingAccount &
   Pick<PrincipalTable, 'loginKey' | 'handle'> &
   Pick<SessionTable, 'lastSeenAt' | 'idleTimeoutMs' | 'endedAt'> & { sessionId: string; sessionExpiresAt: number }
 
@@ -84,18 +97,10 @@ const selectSession = remembered<{ tokenHash: string; tenantId: string }, Sessio
       'session.idleTimeoutMs',
       'session.expiresAt as sessionExpiresAt',
       'session.endedAt',
-      'principal.id as principalId',
-      'principal.tenantId',
-      'principal.kind',
-      'principal.name',
-      'principal.login',
       'principal.loginKey',
       'principal.handle',
-      'principal.state',
-      'principal.expiresAt',
-      'principal.ipRanges',
-      'tenant.state as tenantState',
     ])
+    .select(actingAccount)
     .where('session.tokenHash', '=', arg('tokenHash'))
     .where('session.tenantId', '=', arg('tenantId')),
 )
@@ -130,7 +135,7 @@ export const isLoginOf = (
 /** Throws `not-signed-in` when the account may not be used from there, or not at all. */
 export async function actorOfAccount(
   deps: Deps,
-  row: AccountOfSecret,
+  row: ActingAccount,
   { client, address }: { client: string; address: string },
 ): Promise<Actor> {
   if (!isAddressAllowed(row.ipRanges, address)) throw notSignedIn('address')

@@ -7,7 +7,7 @@ import type { Actor, Ctx, Deps } from './ctx.ts'
 import { openVersion, type OpenedContent } from './downloads.ts'
 import { DomainError } from './errors.ts'
 import { getNodeRow } from './nodes.ts'
-import { actorOfAccount, notSignedIn } from './sessions.ts'
+import { actingAccount, actorOfAccount, notSignedIn } from './sessions.ts'
 import { getSpaceRow } from './space-rows.ts'
 import { getVersionRow } from './versions.ts'
 
@@ -31,17 +31,7 @@ export async function actorOfAddress(
   const row = await deps.database.read
     .selectFrom('principal')
     .innerJoin('tenant', 'tenant.id', 'principal.tenantId')
-    .select([
-      'principal.id as principalId',
-      'principal.tenantId',
-      'principal.kind',
-      'principal.name',
-      'principal.login',
-      'principal.state',
-      'principal.expiresAt',
-      'principal.ipRanges',
-      'tenant.state as tenantState',
-    ])
+    .select(actingAccount)
     .where('principal.id', '=', principalId)
     .where('principal.tenantId', '=', from.tenantId)
     .executeTakeFirst()

@@ -11,12 +11,13 @@ import { isAddressAllowed, loadIpRanges, storeIpRanges } from './ip-ranges.ts'
 import { accountKinds, getPrincipal, type AccountKind } from './principals.ts'
 import { requireRight } from './roles.ts'
 import {
+  actingAccount,
   actorOfAccount,
   hashSecret,
   isLoginOf,
   notSignedIn,
   requireAccountRight,
-  type AccountOfSecret,
+  type ActingAccount,
 } from './sessions.ts'
 import { noteUse } from './touches.ts'
 
@@ -105,7 +106,7 @@ const previewOf = (secret: string) =>
     ? secret.slice(0, PREVIEW_LENGTH)
     : `${secret.slice(0, MADE_PREVIEW.start)}...${secret.slice(-MADE_PREVIEW.end)}`
 
-type SecretRow = AccountOfSecret &
+type SecretRow = ActingAccount &
   Pick<PrincipalTable, 'loginKey' | 'handle'> &
   Pick<TokenTable, 'scope' | 'lastUsedAt' | 'revokedAt'> & {
     tokenId: string
@@ -125,18 +126,10 @@ const selectBySecret = remembered<{ secretHash: string; tenantId: string }, Secr
       'token.revokedAt',
       'token.expiresAt as tokenExpiresAt',
       'token.ipRanges as tokenIpRanges',
-      'principal.id as principalId',
-      'principal.tenantId',
-      'principal.kind',
-      'principal.name',
-      'principal.login',
       'principal.loginKey',
       'principal.handle',
-      'principal.state',
-      'principal.expiresAt',
-      'principal.ipRanges',
-      'tenant.state as tenantState',
     ])
+    .select(actingAccount)
     .where('token.secretHash', '=', arg('secretHash'))
     .where('token.tenantId', '=', arg('tenantId')),
 )
