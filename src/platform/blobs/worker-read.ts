@@ -31,6 +31,7 @@ let spareSteps = SPARE_STEPS
 
 /** Answers `read` for each step, or `fail`; the file is closed before the last answer. `ended` is called once. */
 export function startRead(request: ReadRequest, reply: Reply, ended: () => void): WorkerRead {
+  // Steps that were begun and are not consumed.
   let held = 0
   let left = false
   let wake = () => {}
@@ -63,7 +64,7 @@ export function startRead(request: ReadRequest, reply: Reply, ended: () => void)
 
   const reading = request.plain ? readPlain(request, reply, mayGoOn) : readSteps(request, reply, mayGoOn)
   reading
-    .then(() => until(() => held < 2))
+    .then(() => until(() => held < 2)) // the spare one is only free again when its memory is
     .then(
       () => finish(),
       error => finish(error),
