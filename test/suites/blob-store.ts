@@ -16,7 +16,7 @@ export interface OpenedStore {
 
 export const FRAME = 65_536
 const STORED_FRAME = FRAME + 16
-const SIZES = [0, 1, FRAME - 1, FRAME, FRAME + 1, 4 * FRAME, 5 * FRAME - 1, 1_048_579, 6_000_000]
+const SIZES = [0, 1, FRAME - 1, FRAME, FRAME + 1, 4 * FRAME, 5 * FRAME - 1, 15 * FRAME, 15 * FRAME + 1, 6_000_000]
 
 export async function writeSegment(
   store: BlobStore,
@@ -82,17 +82,18 @@ export function blobStoreSuite(name: string, open: () => Promise<OpenedStore>): 
     })
 
     test('any range is the same slice of the whole', async () => {
-      const plain = randomBytes(10 * FRAME)
+      const plain = randomBytes(40 * FRAME)
       const whole = await writeSegment(store, { key, plain })
-      const cut = await writeSegment(store, { key, plain: plain.subarray(0, 9 * FRAME + 17) })
-      const range = fc.tuple(fc.constantFrom(whole, cut), fc.nat(10 * FRAME), fc.nat(10 * FRAME))
+      const cut = await writeSegment(store, { key, plain: plain.subarray(0, 39 * FRAME + 17) })
+      const range = fc.tuple(fc.constantFrom(whole, cut), fc.nat(40 * FRAME), fc.nat(40 * FRAME))
       const check = async ([segment, a, b]: [SegmentRef, number, number]) => {
         const [start = 0, end = 0] = [a, b].map(at => Math.min(at, segment.sizeBytes)).toSorted((x, y) => x - y)
         const bytes = await readSegment(store, segment, key, { start, end })
         expect(bytes.equals(plain.subarray(start, end))).toBe(true)
       }
       await fc.assert(fc.asyncProperty(range, check), { numRuns: 60 })
-      for (const at of [0, 1, FRAME - 1, FRAME, FRAME + 1, 9 * FRAME]) await check([whole, at, at + FRAME])
+      for (const at of [0, 1, FRAME - 1, FRAME, FRAME + 1, 14 * FRAME, 15 * FRAME, 39 * FRAME])
+        await check([whole, at, at + FRAME])
     })
 
     test('a range asks for no frame that it does not touch', async () => {
