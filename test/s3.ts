@@ -5,7 +5,12 @@
 import { spawnSync } from 'node:child_process'
 import { installEngine, missingPrograms, startEngine, type S3Engine } from './services/ceph.ts'
 
-const FILES = ['src/platform/blobs/s3', 'src/cli/migrate.test.ts', 'test/s3-site.test.ts', 'test/s3-documents.test.ts']
+const FILES = [
+  'src/platform/blobs/s3',
+  'src/cli/migrate-blobs.test.ts',
+  'test/s3-site.test.ts',
+  'test/s3-documents.test.ts',
+]
 
 async function openEngine(): Promise<S3Engine | undefined> {
   if (process.env.ENTREPOT_TEST_S3_ENDPOINT) return undefined

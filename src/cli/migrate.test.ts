@@ -1,72 +1,17 @@
-/** Whole moves of real installations, by the command as people run it. */
-import { spawn } from 'node:child_process'
-import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+/** Whole moves of real installations to PostgreSQL, by the command as people run it. */
+import { randomBytes, randomUUID } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
-import { beforeAll, afterAll, describe, expect, test } from 'vitest'
-import { clientOf, envelopeOf, signIn } from '#test/faults/client.ts'
-import { openSite, type Finished, type Site } from '#test/faults/server.ts'
-import { makeBucket, testS3 } from '#test/s3-bucket.ts'
+import { describe, expect, test } from 'vitest'
+import { clientOf, signIn } from '#test/faults/client.ts'
+import { openSite, type Site } from '#test/faults/server.ts'
+import { databaseOf, expectAlive, filesOf, fill, newPlace, runAndKill, sqliteSource, watch } from '#test/moves.ts'
 
 const { TEST_DATABASE_URL: postgres } = process.env
-const MAIN = resolve(import.meta.dirname, '../../bin/entrepot.js')
 const KILLS = 5
 const MANY_EVENTS = 60_000
-
-/** More than the partner of every site: groups, nested spaces, grants that narrow, a token. */
-const state = {
-  users: [{ username: 'ann', password: 'correct horse 1' }],
-  groups: [{ name: 'staff', members: ['ann'] }],
-  spaces: [
-    {
-      name: 'projects',
-      grants: [{ group: 'staff', allow: ['list', 'read', 'manage'] }],
-      folders: [{ path: 'narrow', grants: [{ group: 'staff', allow: ['list'] }] }],
-      spaces: [{ name: 'alpha', folders: ['in'] }],
-    },
-  ],
-  tokens: [{ user: 'ann', name: 'ci', scope: [{ space: 'projects/alpha', allow: ['list'] }] }],
-}
-
-const contents: Record<string, Buffer> = {
-  empty: Buffer.alloc(0),
-  small: randomBytes(3_000),
-  large: randomBytes(300_000),
-  changed: randomBytes(70_000),
-  ...Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`piece-${n}`, randomBytes(20_000 + n)])),
-}
-
-/** Takes files in by a server, changes one and deletes one, and stops it. */
-async function fill(site: Site): Promise<void> {
-  const file = join(site.dataDir, '..', 'more.yaml')
-  writeFileSync(file, JSON.stringify(state)) // JSON is YAML too
-  expect(await site.entrepot('apply', file)).toMatchObject({ status: 0 })
-  const server = await site.start()
-  const client = clientOf(server, await signIn(server))
-  await client.put('inbox/changed', randomBytes(60_000))
-  await client.put('inbox/gone', randomBytes(50_000))
-  for (const [name, content] of Object.entries(contents)) {
-    expect((await client.put(`inbox/${name}`, content)).status).toBe(201)
-  }
-  expect((await client.remove('inbox/gone')).status).toBeLessThan(300)
-  client.close()
-  expect(await server.stop()).toBe(0)
-  expect(await site.entrepot('audit', 'seal')).toMatchObject({ status: 0 })
-}
-
-/** Digest of every file below a folder, by its path. */
-function filesOf(folder: string): Record<string, string> {
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())
-  const paths = entries.map(entry => join(entry.parentPath, entry.name)).toSorted()
-  return Object.fromEntries(
-    paths.map(path => [path.slice(folder.length), createHash('sha256').update(readFileSync(path)).digest('hex')]),
-  )
-}
 
 /** A database that does not exist yet, on the server of the tests. */
 async function newDatabase(): Promise<AsyncDisposable & { url: string; query(text: string): Promise<pg.QueryResult> }> {
@@ -93,50 +38,14 @@ async function ask(url: string, text: string): Promise<pg.QueryResult> {
   }
 }
 
-/** The new home serves: what was stored is there, and new things get ids that nobody had. */
-async function expectAlive(site: Site, env: Record<string, string>): Promise<void> {
-  const server = await site.start(env)
-  const client = clientOf(server, await signIn(server))
-  const before = await client.list('inbox')
-  expect(before.map(entry => entry.name).toSorted()).toEqual(Object.keys(contents).toSorted())
-  for (const [name, content] of Object.entries(contents)) {
-    expect((await client.get(`inbox/${name}`)).body.equals(content)).toBe(true)
-  }
-  const added = envelopeOf(await client.put('inbox/added', Buffer.from('added')))
-  expect(added.fileset).toBeGreaterThan(Math.max(...before.map(entry => entry.fileset)))
-  expect((await client.get('inbox/added')).body.toString()).toBe('added')
-  client.close()
-  expect(await server.stop()).toBe(0)
-}
-
-/** One source for all tests of an engine; who changes it takes a copy. */
-let folder = ''
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'entrepot-move-'))
-})
-afterAll(() => rmSync(folder, { recursive: true }))
-
-async function sqliteSource(env: Record<string, string> = {}): Promise<Site> {
-  const dataDir = join(folder, randomUUID())
-  const template = join(folder, 'template')
-  if (!readdirSync(folder).includes('template')) {
-    await using site = await openSite({ dataDir: template, databaseUrl: `file:${template}/entrepot.db` })
-    await fill(site)
-  }
-  cpSync(template, dataDir, { recursive: true })
-  return openSite({ dataDir, databaseUrl: `file:${dataDir}/entrepot.db`, env })
-}
-
-const databaseOf = ({ dataDir }: Site) => new DatabaseSync(join(dataDir, 'entrepot.db'))
-
 describe.skipIf(!postgres)('a move to PostgreSQL', { timeout: 180_000 }, () => {
   test('brings everything over, changes nothing at the source, and the new home serves at once', async () => {
     await using site = await sqliteSource()
     await using target = await newDatabase()
-    const blobs = join(folder, randomUUID())
+    const blobs = newPlace()
     const before = filesOf(site.dataDir)
 
-    const work = join(folder, randomUUID())
+    const work = newPlace()
     mkdirSync(work)
     writeFileSync(join(work, 'snapshot-of-somebody-else.db'), 'stays')
     const args = ['migrate', '--to-postgres', target.url, '--to-disk', blobs, '--work', work]
@@ -170,7 +79,7 @@ describe.skipIf(!postgres)('a move to PostgreSQL', { timeout: 180_000 }, () => {
   test(`goes on after ${KILLS} kills at any moment, and leaves the source as it was`, async () => {
     await using site = await sqliteSource()
     await using target = await newDatabase()
-    const blobs = join(folder, randomUUID())
+    const blobs = newPlace()
     addRows(site, MANY_EVENTS)
     const before = filesOf(site.dataDir)
     const args = ['migrate', '--to-postgres', target.url, '--to-disk', blobs]
@@ -207,7 +116,7 @@ describe.skipIf(!postgres)('a move to PostgreSQL', { timeout: 180_000 }, () => {
     addRows(site, MANY_EVENTS)
     const args = ['migrate', '--to-postgres', half.url]
     expect(await runAndKill(site, args, /: \d+ rows\n/)).toBe(true)
-    const dataDir = join(folder, randomUUID())
+    const dataDir = newPlace()
     await using stranger = await openSite({ dataDir, databaseUrl: `file:${dataDir}/entrepot.db` })
     const refused = await stranger.entrepot(...args, '--again')
     expect(refused).toMatchObject({ status: 1, output: expect.stringContaining('move of another installation') })
@@ -221,7 +130,7 @@ describe.skipIf(!postgres)('a move to PostgreSQL', { timeout: 180_000 }, () => {
   test('refuses a directory of contents that are those of somebody else, before anything is written', async () => {
     await using site = await sqliteSource()
     await using target = await newDatabase()
-    const blobs = join(folder, randomUUID())
+    const blobs = newPlace()
     cpSync(join(site.dataDir, 'blobs'), blobs, { recursive: true })
     for (const [path] of Object.entries(filesOf(blobs)).slice(1)) rmSync(join(blobs, path))
     const [left] = Object.keys(filesOf(blobs))
@@ -235,7 +144,7 @@ describe.skipIf(!postgres)('a move to PostgreSQL', { timeout: 180_000 }, () => {
   test('says when the source was written to, and starts over with --again', async () => {
     await using site = await sqliteSource()
     await using target = await newDatabase()
-    const blobs = join(folder, randomUUID())
+    const blobs = newPlace()
     const args = ['migrate', '--to-postgres', target.url, '--to-disk', blobs]
     const server = await site.start()
     const client = clientOf(server, await signIn(server))
@@ -305,7 +214,7 @@ describe.skipIf(!postgres)('a move to PostgreSQL', { timeout: 180_000 }, () => {
     await fill(site)
     await using target = await newDatabase()
     const before = await tablesOf(site)
-    const contentsAlone = await site.entrepot('migrate', '--to-disk', join(folder, randomUUID()), '--content')
+    const contentsAlone = await site.entrepot('migrate', '--to-disk', newPlace(), '--content')
     expect(contentsAlone.status, contentsAlone.output).toBe(0)
     const args = ['migrate', '--to-postgres', target.url]
     await runAndKill(site, args)
@@ -313,91 +222,6 @@ describe.skipIf(!postgres)('a move to PostgreSQL', { timeout: 180_000 }, () => {
     expect(status, output).toBe(0)
     expect(await tablesOf(site)).toEqual(before)
     await expectAlive(site, { ENTREPOT_DATABASE_URL: target.url })
-  })
-})
-
-describe.skipIf(postgres)('a move of contents alone', { timeout: 120_000 }, () => {
-  test('fills another directory, and the server goes on with the same database', async () => {
-    await using site = await sqliteSource()
-    const blobs = join(folder, randomUUID())
-    addAbandoned(site)
-    const before = filesOf(site.dataDir)
-    const moved = await site.entrepot('migrate', '--to-disk', blobs, '--content')
-    expect(moved).toMatchObject({ status: 0, output: expect.stringContaining('OK') })
-    expect(moved.output).not.toContain('ENTREPOT_DATABASE_URL')
-    expect(filesOf(site.dataDir)).toEqual(before)
-    const url = pathToFileURL(blobs).href
-    expect(filesOf(blobs)).toEqual(filesOf(join(site.dataDir, 'blobs')))
-
-    const repeated = await site.entrepot('migrate', '--to-disk', blobs)
-    expect(repeated).toMatchObject({ status: 0, output: expect.stringContaining('0 objects copied') })
-    rmSync(join(site.dataDir, 'blobs'), { recursive: true })
-    await expectAlive(site, { ENTREPOT_BLOBS_URL: url })
-  })
-
-  test('replaces what is not whole in the target, and names what the source itself lacks', async () => {
-    await using site = await sqliteSource()
-    const blobs = join(folder, randomUUID())
-    expect(await site.entrepot('migrate', '--to-disk', blobs)).toMatchObject({ status: 0 })
-    const [first, second] = Object.keys(filesOf(blobs))
-    writeFileSync(join(blobs, first!), 'short')
-    const repaired = await site.entrepot('migrate', '--to-disk', blobs)
-    expect(repaired).toMatchObject({ status: 0, output: expect.stringContaining('1 objects copied') })
-    expect(filesOf(blobs)).toEqual(filesOf(join(site.dataDir, 'blobs')))
-
-    for (const store of [blobs, join(site.dataDir, 'blobs')]) rmSync(join(store, second!))
-    const { status, output } = await site.entrepot('migrate', '--to-disk', blobs)
-    expect({ status, output }).toMatchObject({
-      status: 1,
-      output: expect.stringContaining(`missing: ${second!.slice(-36)}`),
-    })
-  })
-
-  test('wrong targets are refused in one line, and nothing is made', async () => {
-    await using site = await sqliteSource()
-    const cases: [string[], string][] = [
-      [[], 'Name a target'],
-      [['--to-postgres', 'mysql://x/y'], 'must be postgres://'],
-      [['--to-s3', 'file:/tmp/x'], 'must be s3://'],
-      [['--to-s3', 's3://bucket', '--to-disk', 'x'], 'one place'],
-      [['--to-disk', join(site.dataDir, 'blobs')], 'in that place already'],
-      [['--to-disk', site.dataDir], 'is not empty'],
-    ]
-    const before = filesOf(folder)
-    for (const [args, text] of cases) {
-      const { status, output } = await site.entrepot('migrate', ...args)
-      expect({ status, output }).toMatchObject({ status: 1, output: expect.stringContaining(text) })
-    }
-    expect(filesOf(folder)).toEqual(before)
-  })
-})
-
-describe.skipIf(!testS3 || postgres)('a move of contents to S3', { timeout: 120_000 }, () => {
-  test('goes on after kills, serves from there, and comes back to a disk byte for byte', async () => {
-    const access = {
-      ENTREPOT_S3_ENDPOINT: testS3!.endpoint,
-      ENTREPOT_S3_REGION: testS3!.region,
-      ENTREPOT_S3_ACCESS_KEY: testS3!.accessKey,
-      ENTREPOT_S3_SECRET_KEY: testS3!.secretKey,
-    }
-    await using site = await sqliteSource(access)
-    await using bucket = await makeBucket()
-    const url = `s3://${bucket.place.bucket}/moved`
-    const stored = filesOf(join(site.dataDir, 'blobs'))
-    const args = ['migrate', '--to-s3', url]
-    for (let kill = 0; kill < 3; kill += 1) await runAndKill(site, args, /./, access)
-    const there = await site.entrepot(...args, '--content')
-    expect(there.status, there.output).toBe(0)
-    expect(there.output).toContain(`ENTREPOT_BLOBS_URL=${url}`)
-    expect(filesOf(join(site.dataDir, 'blobs'))).toEqual(stored)
-
-    rmSync(join(site.dataDir, 'blobs'), { recursive: true })
-    const home = join(site.dataDir, 'blobs-again')
-    const moved = await openSite({ ...site, env: { ...access, ENTREPOT_BLOBS_URL: url } })
-    const back = await moved.entrepot('migrate', '--to-disk', home)
-    expect(back.status, back.output).toBe(0)
-    expect(filesOf(home)).toEqual(stored)
-    await expectAlive(moved, { ENTREPOT_BLOBS_URL: url })
   })
 })
 
@@ -429,57 +253,4 @@ function addRows(site: Site, count: number): void {
   for (const key of ['z', 'é', '𝒳', '\uffff', 'Z', '_', 'a b']) note.run(id, 'test', key, `value of ${key}`)
   database.exec('commit')
   database.close()
-}
-
-/** A piece of an upload that was given up: its object is gone, its row not yet. */
-function addAbandoned(site: Site): void {
-  const database = databaseOf(site)
-  const id = randomUUID()
-  database.exec(`
-    insert into blob (id, "tenantId", encryption, "sizeBytes", "createdAt") select '${id}', id, 'frames-1', 9, 1 from tenant;
-    insert into segment (id, "blobId", "startByte", "sizeBytes", "usedBytes", sha256, "createdAt")
-      values ('${id}', '${id}', 0, 9, 9, 'x', 1)`)
-  database.close()
-}
-
-function startMigrate(site: Site, args: readonly string[], more: Record<string, string> = {}) {
-  const env = {
-    ...more,
-    PATH: process.env.PATH,
-    ENTREPOT_DATA_DIR: site.dataDir,
-    ENTREPOT_DATABASE_URL: site.databaseUrl,
-  }
-  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const texts = { output: '' }
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', text => (texts.output += text))
-  const ended = new Promise<number | null>(done => child.once('close', code => done(code)))
-  return { child, texts, ended }
-}
-
-const MAX_DELAY_MS = 150
-
-/** Kills the command a little after it said this, or anything. True when the kill came before the end. */
-async function runAndKill(
-  site: Site,
-  args: readonly string[],
-  text = /./,
-  env: Record<string, string> = {},
-): Promise<boolean> {
-  const { child, texts, ended } = startMigrate(site, args, env)
-  while (!text.test(texts.output) && child.exitCode === null) await sleep(2)
-  await sleep(randomInt(MAX_DELAY_MS))
-  child.kill('SIGKILL')
-  await ended
-  return child.signalCode === 'SIGKILL'
-}
-
-/** Does something once the output says so. */
-async function watch(site: Site, args: string[], text: RegExp, act: () => Promise<void>): Promise<Finished> {
-  const { child, texts, ended } = startMigrate(site, args)
-  while (!text.test(texts.output) && child.exitCode === null) await sleep(2)
-  child.kill('SIGSTOP')
-  await act()
-  child.kill('SIGCONT')
-  return { status: (await ended) ?? -1, output: texts.output }
 }

@@ -32,7 +32,7 @@ export function anonymousActor(tenantId: string, client: string, address: string
   }
 }
 
-type Account = ActingAccount & Pick<PrincipalTable, 'passwordHash'> & { id: string }
+type Account = ActingAccount & Pick<PrincipalTable, 'passwordHash'>
 
 /**
  * Opens a session for the account with that login or handle. Throws `wrong-credentials` (also for an unknown login, after
@@ -45,22 +45,23 @@ export async function signIn(
   const account = await findAccount(ctx, login)
   const verified = await checkPassword(ctx, { account, login, password, address, event: 'sign-in' })
   if (!account) throw new DomainError('wrong-credentials', {}) // checkPassword has refused already
+  const { principalId } = account
   await requireUsable(ctx, account, address)
   const actor = await actorOfAccount(ctx, account, { client, address })
   const { session, secret } = await inTx(makeCtx(ctx, actor, ctx.requestId), async ctx => {
     const row = await ctx.db
       .updateTable('principal')
       .set({ lastSignInAt: ctx.clock(), ...(verified.newHash && { passwordHash: verified.newHash }) })
-      .where('id', '=', account.id)
+      .where('id', '=', principalId)
       .where('state', '=', 'active')
       // A password that was changed meanwhile has ended the sessions: none may follow.
       .where('passwordHash', '=', account.passwordHash)
       .returning('id')
       .executeTakeFirst()
     if (!row) throw new DomainError('wrong-credentials', {})
-    await clearFailures(ctx, signInLimits(ctx, { accountId: account.id, login, address }).account)
-    const opened = await createSession(ctx, { principalId: account.id, factors: ['password'], client, address })
-    await ctx.emit({ type: 'sign-in', subject1: `user:${account.id}`, subject2: `session:${opened.session.id}` })
+    await clearFailures(ctx, signInLimits(ctx, { accountId: principalId, login, address }).account)
+    const opened = await createSession(ctx, { principalId, factors: ['password'], client, address })
+    await ctx.emit({ type: 'sign-in', subject1: `user:${principalId}`, subject2: `session:${opened.session.id}` })
     return opened
   })
   return { actor: { ...actor, sessionId: session.id }, secret, session }
@@ -79,14 +80,14 @@ export async function checkPassword(
     address,
     event,
   }: {
-    account: { id: string; passwordHash: string | null } | undefined
+    account: { principalId: string; passwordHash: string | null } | undefined
     login: string
     password: string
     address: string
     event: 'sign-in' | 'user.password-changed'
   },
 ): Promise<{ newHash?: string }> {
-  const limits = Object.values(signInLimits(ctx, { accountId: account?.id, login, address }))
+  const limits = Object.values(signInLimits(ctx, { accountId: account?.principalId, login, address }))
   // Inside the slot, so that a thousand attempts at once do not all pass before the first failure is counted.
   return inHashSlot(async () => {
     await requireNotThrottled(ctx, limits)
@@ -95,7 +96,7 @@ export async function checkPassword(
       return isHashOutdated(account.passwordHash) ? { newHash: await hashNow(password) } : {}
     await inTx(ctx, async ctx => {
       await countFailure(ctx, limits)
-      await ctx.emit({ type: event, outcome: 'refused', ...(account && { subject1: `user:${account.id}` }) })
+      await ctx.emit({ type: event, outcome: 'refused', ...(account && { subject1: `user:${account.principalId}` }) })
     })
     throw new DomainError('wrong-credentials', {})
   })
@@ -104,7 +105,11 @@ export async function checkPassword(
 async function requireUsable(ctx: Ctx, account: Account, address: string): Promise<void> {
   const reason = await refusalOfAccount(ctx, account, ctx.clock())
   if (!reason && isAddressAllowed(account.ipRanges, address)) return
-  await recordRefusal(ctx, { type: 'sign-in', subject1: `user:${account.id}`, facts: { reason: reason ?? 'address' } })
+  await recordRefusal(ctx, {
+    type: 'sign-in',
+    subject1: `user:${account.principalId}`,
+    facts: { reason: reason ?? 'address' },
+  })
   throw reason ? new DomainError('account-blocked', { reason }) : notSignedIn('address')
 }
 
@@ -113,7 +118,7 @@ async function findAccount(ctx: Ctx, login: string): Promise<Account | undefined
   const rows = await ctx.db
     .selectFrom('principal')
     .innerJoin('tenant', 'tenant.id', 'principal.tenantId')
-    .select(['principal.id', 'principal.loginKey', 'principal.passwordHash'])
+    .select(['principal.loginKey', 'principal.passwordHash'])
     .select(actingAccount)
     .where('principal.tenantId', '=', ctx.actor.tenantId)
     .where('principal.kind', 'in', accountKinds)

@@ -197,7 +197,10 @@ export async function changeOwnPassword(
   { oldPassword, newPassword }: { oldPassword: string; newPassword: string },
 ): Promise<void> {
   const { principalId, scope, address } = ctx.actor
-  const account = await users(ctx).select(['id', 'passwordHash']).where('id', '=', principalId).executeTakeFirst()
+  const account = await users(ctx)
+    .select(['id as principalId', 'passwordHash'])
+    .where('id', '=', principalId)
+    .executeTakeFirst()
   if (!account || scope) throw new DomainError('forbidden', { action: 'password' })
   await checkPassword(ctx, {
     account,

@@ -28,7 +28,7 @@ export function openBody(stream: Readable): Body {
   let broken = stream.destroyed && !ended
   let arrival: PromiseWithResolvers<void> | undefined
   let current: Buffer | undefined
-  const isOurs = comesFromSocket(stream)
+  const ownsChunks = comesFromSocket(stream)
 
   const wake = () => {
     arrival?.resolve()
@@ -51,7 +51,7 @@ export function openBody(stream: Readable): Body {
 
   return {
     async next() {
-      if (current && isOurs) freeChunk(current)
+      if (current && ownsChunks) freeChunk(current)
       current = undefined
       for (;;) {
         current = chunks.shift()
